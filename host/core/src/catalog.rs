@@ -1,0 +1,244 @@
+//! The merged, client-visible capabilities of one view. Immutable: a change builds a new one, and a request keeps the one it
+//! began with.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    capability::{Capability, Kind},
+    id::BackendId,
+    json::RawJson,
+    uri_template::UriTemplate,
+};
+
+/// One capability under the name that clients know.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The advertised name, URI or template.
+    pub name: Arc<str>,
+    pub capability: Arc<Capability>,
+    /// The definition as advertised.
+    pub definition: RawJson,
+    /// Why it is named so, in a few words.
+    pub why: Arc<str>,
+    /// Who decided: a component's label, or `configuration`.
+    pub decided_by: Arc<str>,
+    /// Arguments that the configuration puts into every call.
+    pub arguments: Arc<ArgumentRules>,
+}
+
+impl Entry {
+    pub fn backend(&self) -> &BackendId {
+        &self.capability.backend
+    }
+}
+
+/// Arguments that the configuration decides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArgumentRules {
+    /// Replace whatever the client sends.
+    pub fixed: Vec<(String, Value)>,
+    /// Stand in where the client sends nothing.
+    pub defaults: Vec<(String, Value)>,
+    /// Not shown, and dropped when a client sends them all the same.
+    pub hidden: Vec<String>,
+    /// `(argument, header)`: mirrored into a header of the request to a modern HTTP backend.
+    pub mirrored: Vec<(String, String)>,
+}
+
+impl ArgumentRules {
+    /// Whether a call's arguments go through as they are.
+    pub fn leaves_arguments_alone(&self) -> bool {
+        self.fixed.is_empty() && self.defaults.is_empty() && self.hidden.is_empty()
+    }
+}
+
+/// A capability that is not advertised.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    pub capability: Arc<Capability>,
+    pub reason: Arc<str>,
+    /// Who hid it: a component's label, or `configuration`, or `host`.
+    pub decided_by: Arc<str>,
+}
+
+/// The advertised entries of one kind, sorted by name.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    entries: Vec<Arc<Entry>>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// The definitions of the first page as a JSON array.
+    first_page: RawJson,
+}
+
+/// Most definitions in one page of a list.
+pub const PAGE_SIZE: usize = 1000;
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Listing {
+    /// Takes entries of unique names.
+    pub fn new(mut entries: Vec<Arc<Entry>>) -> Self {
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let by_name = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
+        let first_page = array(&entries[..entries.len().min(PAGE_SIZE)]);
+        Self { entries, by_name, first_page }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.by_name.get(name).map(|at| &self.entries[*at])
+    }
+
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// The page of definitions that follows the entry named `after` (the first without), and the name to ask for the next
+    /// page with, if there is one. It does not matter whether that entry still exists.
+    pub fn page(&self, after: Option<&str>) -> (RawJson, Option<Arc<str>>) {
+        let start = after.map_or(0, |after| self.entries.partition_point(|entry| entry.name.as_ref() <= after));
+        let end = self.entries.len().min(start + PAGE_SIZE);
+        let page = if start == 0 { self.first_page.clone() } else { array(&self.entries[start..end]) };
+        let next = (end < self.entries.len()).then(|| self.entries[end - 1].name.clone());
+        (page, next)
+    }
+}
+
+fn array(entries: &[Arc<Entry>]) -> RawJson {
+    let mut out = Vec::with_capacity(2 + entries.iter().map(|e| e.definition.as_bytes().len() + 1).sum::<usize>());
+    out.push(b'[');
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(entry.definition.as_bytes());
+    }
+    out.push(b']');
+    RawJson::from_built(out)
+}
+
+/// How the names of a catalog came about, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    /// The resolver's label, e.g. `smart 0.1.0`; empty when nothing had to be decided.
+    pub resolver: Arc<str>,
+    pub took: Duration,
+    /// Advertised tools and prompts whose name is not the backend's own.
+    pub renamed: usize,
+}
+
+/// Everything that one view shows, and where each name leads.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Counts the catalogs of this process, from 1; 0 is the empty one before the first.
+    pub generation: u64,
+    pub tools: Listing,
+    pub prompts: Listing,
+    pub resources: Listing,
+    pub templates: Listing,
+    pub hidden: Vec<Hidden>,
+    /// Entries of backends that are down: not listed, but their names lead to an error that says so.
+    pub unavailable: Vec<Arc<Entry>>,
+    pub naming: Naming,
+    /// The merged instructions of the backends.
+    pub instructions: Option<String>,
+    matchers: Vec<(UriTemplate, Arc<Entry>)>,
+    /// `ui://` resources that a tool refers to and no list names, with the tool's backend.
+    ui_owners: HashMap<Arc<str>, BackendId>,
+    unavailable_by_name: HashMap<(Kind, Arc<str>), usize>,
+}
+
+/// What a catalog is made of.
+#[derive(Debug, Default)]
+pub struct CatalogParts {
+    pub advertised: Vec<Entry>,
+    pub unavailable: Vec<Entry>,
+    pub hidden: Vec<Hidden>,
+    pub naming: Naming,
+    pub instructions: Option<String>,
+    pub ui_owners: HashMap<Arc<str>, BackendId>,
+}
+
+impl Catalog {
+    pub fn new(generation: u64, parts: CatalogParts) -> Self {
+        let mut by_kind: HashMap<Kind, Vec<Arc<Entry>>> = HashMap::new();
+        for entry in parts.advertised {
+            by_kind.entry(entry.capability.kind).or_default().push(Arc::new(entry));
+        }
+        let mut listing = |kind| Listing::new(by_kind.remove(&kind).unwrap_or_default());
+        let templates = listing(Kind::ResourceTemplate);
+        let matchers = templates
+            .entries
+            .iter()
+            .filter_map(|entry| Some((UriTemplate::parse(&entry.name).ok()?, entry.clone())))
+            .collect();
+        let unavailable: Vec<_> = parts.unavailable.into_iter().map(Arc::new).collect();
+        Self {
+            generation,
+            tools: listing(Kind::Tool),
+            prompts: listing(Kind::Prompt),
+            resources: listing(Kind::Resource),
+            templates,
+            hidden: parts.hidden,
+            unavailable_by_name: (unavailable.iter().enumerate())
+                .map(|(at, entry)| ((entry.capability.kind, entry.name.clone()), at))
+                .collect(),
+            unavailable,
+            naming: parts.naming,
+            instructions: parts.instructions,
+            matchers,
+            ui_owners: parts.ui_owners,
+        }
+    }
+
+    pub fn listing(&self, kind: Kind) -> &Listing {
+        match kind {
+            Kind::Tool => &self.tools,
+            Kind::Prompt => &self.prompts,
+            Kind::Resource => &self.resources,
+            Kind::ResourceTemplate => &self.templates,
+        }
+    }
+
+    /// Where a client's tool name leads: the advertised name, else `backend.original-name` of an advertised tool.
+    pub fn tool(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.tools.get(name).or_else(|| {
+            let (backend, original) = name.split_once('.').filter(|(backend, _)| !backend.is_empty())?;
+            let leads_there =
+                |e: &&Arc<Entry>| e.backend().as_str() == backend && &*e.capability.original_name == original;
+            self.tools.entries.iter().find(leads_there)
+        })
+    }
+
+    /// Where a URI leads: a listed resource, else the first template that matches.
+    pub fn resource(&self, uri: &str) -> Option<&Arc<Entry>> {
+        self.resources
+            .get(uri)
+            .or_else(|| self.templates.get(uri))
+            .or_else(|| self.matchers.iter().find(|(template, _)| template.matches(uri)).map(|(_, entry)| entry))
+    }
+
+    /// The backend whose tool refers to the unlisted resource `uri`.
+    pub fn ui_owner(&self, uri: &str) -> Option<&BackendId> {
+        self.ui_owners.get(uri)
+    }
+
+    /// The entry that `name` would lead to if its backend were up.
+    pub fn unavailable(&self, kind: Kind, name: &str) -> Option<&Arc<Entry>> {
+        self.unavailable_by_name.get(&(kind, Arc::from(name))).map(|at| &self.unavailable[*at])
+    }
+
+    /// The kinds whose lists differ from those of `earlier`.
+    pub fn changes_since(&self, earlier: &Self) -> Vec<Kind> {
+        let same = |a: &Listing, b: &Listing| {
+            a.entries.len() == b.entries.len()
+                && a.entries.iter().zip(&b.entries).all(|(a, b)| Arc::ptr_eq(a, b) || a.definition == b.definition)
+        };
+        Kind::ALL.into_iter().filter(|kind| !same(self.listing(*kind), earlier.listing(*kind))).collect()
+    }
+}

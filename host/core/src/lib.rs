@@ -1,0 +1,14 @@
+//! Unstable. The domain: names, capabilities, the catalog, calls and their errors, and one trait per extension point.
+//!
+//! No IO and no runtime here: all other crates may use this one, it uses none of them.
+
+pub mod call;
+pub mod capability;
+pub mod catalog;
+pub mod extension;
+pub mod id;
+pub mod json;
+pub mod uri_template;
+
+/// An error of any kind, as the `source` of one of ours.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,297 @@
+//! The state of the gateway and its life: which backends there are, what they offered, and the current catalog.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vmcp_backend::{Backend, BackendState, Transport};
+use vmcp_core::{capability::Kind, catalog::Catalog, extension::ConflictResolver, id::BackendId};
+
+use crate::{
+    aggregator::{AggregateError, Offer},
+    authored::HostInfo,
+    discovery::Discovered,
+    last_seen::LastSeen,
+    refresh,
+    rules::Rules,
+    session::{LogLevel, Sessions},
+};
+
+/// Backends whose lists are read at the same time.
+const PARALLEL_DISCOVERIES: usize = 10;
+/// Events that a slow listener may lag behind before it loses some; losing one means listing once more than needed.
+const EVENT_BACKLOG: usize = 256;
+
+/// What a gateway is made of.
+pub struct GatewayOptions {
+    pub host: HostInfo,
+    pub backends: Vec<Arc<Backend>>,
+    pub rules: Rules,
+    pub resolver: Arc<dyn ConflictResolver>,
+    pub last_seen: LastSeen,
+    /// How long the first catalog waits for backends that are still starting.
+    pub patience: Duration,
+    /// Whether one backend that is down makes the whole host not ready.
+    pub all_or_nothing: bool,
+}
+
+/// Many servers as one.
+pub struct Gateway {
+    pub host: HostInfo,
+    pub sessions: Sessions,
+    pub(crate) backends: HashMap<BackendId, Arc<Backend>>,
+    pub(crate) rules: Rules,
+    pub(crate) resolver: Arc<dyn ConflictResolver>,
+    pub(crate) last_seen: LastSeen,
+    pub(crate) slots: Mutex<BTreeMap<BackendId, Slot>>,
+    pub(crate) nudge: Notify,
+    pub(crate) discoveries: Semaphore,
+    pub(crate) patience: Duration,
+    pub(crate) started: Instant,
+    /// The most verbose level that any client asked for.
+    pub(crate) log_level: watch::Sender<Option<LogLevel>>,
+    all_or_nothing: bool,
+    catalog: ArcSwap<Catalog>,
+    standing: watch::Sender<Standing>,
+    events: broadcast::Sender<GatewayEvent>,
+}
+
+/// What is known of one backend's offer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot {
+    pub discovered: Option<Arc<Discovered>>,
+    /// Whether calls can succeed now.
+    pub available: bool,
+    /// Whether the first catalog need not wait for it any more.
+    pub settled: bool,
+    /// Why its lists could not be read, if so.
+    pub error: Option<String>,
+}
+
+/// Whether there is a catalog yet.
+#[derive(Clone, Debug)]
+enum Standing {
+    Waiting,
+    Stands,
+    /// The very first catalog could not be built.
+    Failed(Arc<AggregateError>),
+}
+
+/// Something that clients may want to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayEvent {
+    /// The list of this kind differs from before.
+    ListChanged(Kind),
+    /// A resource changed, by its advertised URI.
+    ResourceUpdated { uri: Arc<str> },
+}
+
+/// One backend, for `/status`, `doctor` and `tools`.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendStatus {
+    #[serde(flatten)]
+    pub report: vmcp_backend::BackendReport,
+    /// Tools, prompts, resources and templates it offered when it was last asked.
+    pub offers: [usize; 4],
+    /// Why its lists could not be read, if so.
+    pub discovery_error: Option<String>,
+}
+
+impl BackendStatus {
+    /// In the words of `/status`: `healthy`, `unhealthy`, or `unknown` while it is starting or not needed yet.
+    pub fn health(&self) -> &'static str {
+        match self.report.state {
+            "ready" if self.discovery_error.is_none() => "healthy",
+            "ready" | "failed" | "stopped" => "unhealthy",
+            _ => "unknown",
+        }
+    }
+}
+
+impl Gateway {
+    pub fn new(options: GatewayOptions) -> Arc<Self> {
+        let recall = |backend: &Arc<Backend>| {
+            let discovered = options.last_seen.recall(backend.id(), &reached(backend)).map(Arc::new);
+            (backend.id().clone(), Slot { discovered, ..Slot::default() })
+        };
+        Arc::new(Self {
+            slots: Mutex::new(options.backends.iter().map(recall).collect()),
+            host: options.host,
+            sessions: Sessions::default(),
+            backends: options.backends.into_iter().map(|backend| (backend.id().clone(), backend)).collect(),
+            rules: options.rules,
+            resolver: options.resolver,
+            last_seen: options.last_seen,
+            nudge: Notify::new(),
+            discoveries: Semaphore::new(PARALLEL_DISCOVERIES),
+            patience: options.patience,
+            started: Instant::now(),
+            log_level: watch::Sender::new(None),
+            all_or_nothing: options.all_or_nothing,
+            catalog: ArcSwap::default(),
+            standing: watch::Sender::new(Standing::Waiting),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+        })
+    }
+
+    /// Starts the backends, and keeps the catalog up to date until `shutdown`.
+    pub fn start(self: &Arc<Self>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+        for backend in self.backends.values() {
+            backend.start();
+            tasks.spawn(refresh::keep_discovered(self.clone(), backend.clone(), shutdown.clone()));
+        }
+        tasks.spawn(refresh::keep_aggregated(self.clone(), shutdown.clone()));
+        tasks.spawn(refresh::sweep_sessions(self.clone(), shutdown.clone()));
+    }
+
+    /// The catalog as it is now, empty before the first.
+    pub fn current_catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// The current catalog; waits for the first.
+    ///
+    /// # Errors
+    /// When the first catalog could not be built.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, Arc<AggregateError>> {
+        let current = self.catalog.load_full();
+        if current.generation > 0 {
+            return Ok(current);
+        }
+        let mut standing = self.standing.subscribe();
+        let settled = standing.wait_for(|standing| !matches!(standing, Standing::Waiting)).await;
+        match settled.map(|standing| standing.clone()) {
+            Ok(Standing::Failed(error)) => Err(error),
+            _ => Ok(self.catalog.load_full()),
+        }
+    }
+
+    /// Whether requests can be answered in full, or why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.catalog.load().generation == 0 {
+            return Err("the first catalog is not built yet".into());
+        }
+        self.all_up()
+    }
+
+    /// Whether all backends are up, where the configuration wants all or nothing; else which are down.
+    pub(crate) fn all_up(&self) -> Result<(), String> {
+        if !self.all_or_nothing {
+            return Ok(());
+        }
+        let down = |(id, backend): (&BackendId, &Arc<Backend>)| {
+            matches!(*backend.state().borrow(), BackendState::Failed { .. } | BackendState::Stopped).then(|| id.to_string())
+        };
+        let mut down: Vec<_> = self.backends.iter().filter_map(down).collect();
+        if !down.is_empty() {
+            down.sort();
+            return Err(format!("`partialFailureMode` is `fail` and these backends are down: {}", down.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What happens from now on. A listener that lags loses the oldest events.
+    pub fn events(&self) -> broadcast::Receiver<GatewayEvent> {
+        self.events.subscribe()
+    }
+
+    /// All backends, by name.
+    pub fn status(&self) -> Vec<BackendStatus> {
+        let slots = self.slots.lock().expect("no panic while locked");
+        let mut all: Vec<_> = slots
+            .iter()
+            .map(|(id, slot)| BackendStatus {
+                report: self.backends[id].report(),
+                offers: Kind::ALL.map(|kind| slot.discovered.as_ref().map_or(0, |found| found.of(kind).len())),
+                discovery_error: slot.error.clone(),
+            })
+            .collect();
+        all.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+        all
+    }
+
+    /// The label of the component that decides names.
+    pub fn resolver_label(&self) -> &str {
+        self.resolver.label()
+    }
+
+    /// Ends all backends.
+    pub async fn stop(&self, grace: Duration) {
+        futures::future::join_all(self.backends.values().map(|backend| backend.stop(grace))).await;
+    }
+
+    /// Has the backends send log messages from `level` on; which client sees which is decided for each client.
+    pub(crate) fn raise_backend_log_level(&self, level: LogLevel) {
+        self.log_level.send_if_modified(|current| {
+            let is_more_verbose = current.is_none_or(|current| level < current);
+            if is_more_verbose {
+                *current = Some(level);
+            }
+            is_more_verbose
+        });
+    }
+
+    pub(crate) fn emit(&self, event: GatewayEvent) {
+        // Nobody listening is a normal case.
+        let _ = self.events.send(event);
+    }
+
+    /// Changes what is known of a backend, and has the catalog rebuilt if that made a difference.
+    pub(crate) fn update_slot(&self, backend: &BackendId, change: impl FnOnce(&mut Slot) -> bool) {
+        let changed = self.slots.lock().expect("no panic while locked").get_mut(backend).is_some_and(change);
+        if changed {
+            self.nudge.notify_one();
+        }
+    }
+
+    /// What goes into the next catalog, or `None` while the first one still waits for backends.
+    pub(crate) fn offers(&self) -> Option<Vec<Offer>> {
+        let slots = self.slots.lock().expect("no panic while locked");
+        let is_first = self.catalog.load().generation == 0;
+        if is_first && self.started.elapsed() < self.patience && slots.values().any(|slot| !slot.settled) {
+            return None;
+        }
+        let offer = |(backend, slot): (&BackendId, &Slot)| {
+            let discovered = slot.discovered.clone()?;
+            Some(Offer { backend: backend.clone(), discovered, available: slot.available })
+        };
+        Some(slots.iter().filter_map(offer).collect())
+    }
+
+    /// Puts a new catalog in place and tells the clients what is different.
+    pub(crate) fn publish(&self, catalog: Catalog) {
+        let earlier = self.catalog.swap(Arc::new(catalog));
+        let current = self.catalog.load_full();
+        self.standing.send_replace(Standing::Stands);
+        if earlier.generation > 0 {
+            for kind in current.changes_since(&earlier) {
+                self.emit(GatewayEvent::ListChanged(kind));
+            }
+        }
+    }
+
+    /// Notes that no catalog could be built. Returns whether that was the first.
+    pub(crate) fn refuse(&self, error: Arc<AggregateError>) -> bool {
+        let is_first = self.catalog.load().generation == 0;
+        if is_first {
+            self.standing.send_replace(Standing::Failed(error));
+        }
+        is_first
+    }
+}
+
+/// A digest of how a backend is reached.
+pub(crate) fn reached(backend: &Backend) -> String {
+    let text = match &backend.spec().transport {
+        Transport::Stdio { command, args, cwd, .. } => format!("{command:?} {args:?} {cwd:?}"),
+        Transport::StreamableHttp { url, .. } | Transport::Sse { url, .. } => url.to_string(),
+    };
+    hex::encode(Sha256::digest(text))
+}

@@ -1,0 +1,19 @@
+//! Unstable. Many servers as one, without a socket: discovers what the backends offer, has their names decided, keeps the
+//! current catalog, and leads each request of a client to the backend that answers it.
+
+pub mod aggregator;
+pub mod authored;
+pub mod definition;
+pub mod discovery;
+pub mod gateway;
+pub mod last_seen;
+pub mod params;
+pub mod router;
+pub mod rules;
+pub mod session;
+pub mod uri;
+
+mod admission;
+mod refresh;
+
+pub use gateway::{Gateway, GatewayEvent, GatewayOptions};

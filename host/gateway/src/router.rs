@@ -1,0 +1,376 @@
+//! Leads one request to the part that answers it: the host's own answers, or the backend that the catalog names.
+//!
+//! All depends on the catalog that the request began with, so a new one never changes it midway.
+
+use std::{str::FromStr, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender};
+use vmcp_core::{
+    call::{CallError, Reply},
+    capability::Kind,
+    catalog::{Catalog, Entry},
+    id::{BackendId, Identity, ViewId},
+    json::RawJson,
+};
+use vmcp_mcp::{
+    bridge,
+    envelope::{Notification, Request},
+    era::{Era, Revision},
+    error::{BACKEND_FAILED, INTERNAL_ERROR, RESOURCE_NOT_FOUND, RpcError},
+    meta::RequestMeta,
+    object::Object,
+};
+
+use crate::{
+    admission::admit,
+    authored::{self, cursor},
+    gateway::Gateway,
+    params::{apply_argument_rules, mirrored_headers},
+    session::{LogLevel, Session},
+    uri,
+};
+
+/// Who makes a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub identity: Identity,
+    pub view: ViewId,
+    pub client: Client,
+}
+
+/// What the client behind a request is.
+#[derive(Clone, Debug)]
+pub enum Client {
+    Legacy(Arc<Session>),
+    /// Everything that is known of it comes with the request.
+    Modern,
+}
+
+impl Caller {
+    pub fn legacy(session: Arc<Session>) -> Self {
+        Self { identity: session.identity.clone(), view: session.view.clone(), client: Client::Legacy(session) }
+    }
+
+    pub fn modern(identity: Identity) -> Self {
+        Self { identity, view: ViewId::default(), client: Client::Modern }
+    }
+
+    pub fn era(&self) -> Era {
+        match self.client {
+            Client::Legacy(_) => Era::Legacy,
+            Client::Modern => Era::Modern,
+        }
+    }
+
+    /// Whether a notification that a backend sends during a call is for this client: log messages have a level.
+    pub fn wants(&self, notification: &Notification) -> bool {
+        let Client::Legacy(session) = &self.client else { return true };
+        if notification.method != "notifications/message" {
+            return true;
+        }
+        let level = Object::parse_lenient(notification.params.as_ref()).get_string("level");
+        level.and_then(|level| LogLevel::parse(&level)).is_none_or(|level| session.wants_log(level))
+    }
+}
+
+/// A client's request, taken apart once.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub method: String,
+    /// Without `_meta`.
+    pub params: Object,
+    pub meta: RequestMeta,
+}
+
+impl Incoming {
+    /// Takes `request` apart.
+    pub fn read(request: Request) -> Result<Self, RpcError> {
+        let mut params = match &request.params {
+            None => Object::default(),
+            Some(raw) => Object::parse(raw).map_err(|_| RpcError::invalid_params("`params` is no object"))?,
+        };
+        let meta = RequestMeta::take_from(&mut params);
+        Ok(Self { method: request.method, params, meta })
+    }
+}
+
+/// Which method a request has, as far as the router tells them apart.
+enum Route {
+    List(Kind),
+    Call(Kind),
+    Complete,
+    Subscribe { on: bool },
+    SetLogLevel,
+    Ping,
+    Discover,
+}
+
+/// The route of `method` for a client of `era`, if that era has it.
+fn route(method: &str, era: Era) -> Option<Route> {
+    Some(match (method, era) {
+        ("tools/call", _) => Route::Call(Kind::Tool),
+        ("prompts/get", _) => Route::Call(Kind::Prompt),
+        ("resources/read", _) => Route::Call(Kind::Resource),
+        ("tools/list", _) => Route::List(Kind::Tool),
+        ("prompts/list", _) => Route::List(Kind::Prompt),
+        ("resources/list", _) => Route::List(Kind::Resource),
+        ("resources/templates/list", _) => Route::List(Kind::ResourceTemplate),
+        ("completion/complete", _) => Route::Complete,
+        ("ping", Era::Legacy) => Route::Ping,
+        ("logging/setLevel", Era::Legacy) => Route::SetLogLevel,
+        ("resources/subscribe", Era::Legacy) => Route::Subscribe { on: true },
+        ("resources/unsubscribe", Era::Legacy) => Route::Subscribe { on: false },
+        ("server/discover", Era::Modern) => Route::Discover,
+        _ => return None,
+    })
+}
+
+impl Gateway {
+    /// Answers one request. Dropping the future cancels it at the backend.
+    ///
+    /// - `events`: what a backend sends before its reply goes here
+    ///
+    /// # Errors
+    /// What the host itself has to object; an error of the backend is a [`Reply`].
+    pub async fn request(&self, caller: &Caller, incoming: Incoming, events: EventSender) -> Result<Reply, RpcError> {
+        let era = caller.era();
+        match route(&incoming.method, era).ok_or_else(|| RpcError::method_not_found(&incoming.method))? {
+            Route::Call(kind) => self.call(caller, kind, incoming, events).await,
+            Route::List(kind) => self.list(era, kind, &incoming.params).await,
+            Route::Complete => self.complete(caller, incoming, events).await,
+            Route::Subscribe { on } => self.subscribe(caller, on, incoming, events).await,
+            Route::SetLogLevel => self.set_log_level(caller, &incoming.params),
+            Route::Ping => Ok(Reply::Result(authored::empty(era))),
+            Route::Discover => {
+                let catalog = self.catalog_for_request().await?;
+                Ok(Reply::Result(self.host.discover(catalog.instructions.as_deref())))
+            }
+        }
+    }
+
+    /// The answer to `initialize` in `revision`.
+    pub async fn initialize(&self, revision: Revision) -> Result<RawJson, RpcError> {
+        let catalog = self.catalog_for_request().await?;
+        Ok(self.host.initialize(revision, catalog.instructions.as_deref()))
+    }
+
+    async fn list(&self, era: Era, kind: Kind, params: &Object) -> Result<Reply, RpcError> {
+        let catalog = self.catalog_for_request().await?;
+        self.all_up().map_err(|reason| RpcError::new(INTERNAL_ERROR, reason))?;
+        let after = match params.get("cursor") {
+            None => None,
+            Some(raw) => {
+                let text = raw.as_string().ok_or_else(|| RpcError::invalid_params("`cursor` is no string"))?;
+                Some(cursor::read(kind, &text)?)
+            }
+        };
+        let (page, next) = catalog.listing(kind).page(after.as_deref());
+        let next = next.map(|last| cursor::write(kind, &last));
+        Ok(Reply::Result(authored::list_page(era, kind, page, next)))
+    }
+
+    /// `tools/call`, `prompts/get` and `resources/read`.
+    async fn call(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        mut incoming: Incoming,
+        events: EventSender,
+    ) -> Result<Reply, RpcError> {
+        let params = &mut incoming.params;
+        let key = kind.key();
+        let name = params.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`{key}` is no string")))?;
+        let catalog = self.catalog_for_request().await?;
+        let Target { backend, original_name, entry } = self.target(&catalog, caller, kind, &name)?;
+        if *original_name != *name {
+            params.set(key, RawJson::of(&&*original_name));
+        }
+        let mut headers = Vec::new();
+        if let Some(rules) = entry.as_ref().map(|entry| &entry.arguments) {
+            if !rules.leaves_arguments_alone() {
+                apply_argument_rules(params, rules)?;
+            }
+            for (name, value) in mirrored_headers(params, rules)? {
+                headers.extend(HeaderName::from_str(&name).ok().zip(HeaderValue::from_str(&value).ok()));
+            }
+        }
+        self.forward(caller, backend, Outgoing { incoming, name, headers }, events).await
+    }
+
+    /// `completion/complete`; nothing is known where the reference leads nowhere.
+    async fn complete(
+        &self,
+        caller: &Caller,
+        mut incoming: Incoming,
+        events: EventSender,
+    ) -> Result<Reply, RpcError> {
+        let mut reference = incoming.params.get_object("ref");
+        let (kind, key) = match reference.get_string("type").as_deref() {
+            Some("ref/prompt") => (Kind::Prompt, "name"),
+            Some("ref/resource") => (Kind::Resource, "uri"),
+            _ => return Err(RpcError::invalid_params("`ref.type` is neither `ref/prompt` nor `ref/resource`")),
+        };
+        let name = reference.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`ref.{key}` is no string")))?;
+        let catalog = self.catalog_for_request().await?;
+        let nothing = || Ok(Reply::Result(authored::no_completions(caller.era())));
+        let Ok(Target { backend, original_name, .. }) = self.target(&catalog, caller, kind, &name) else {
+            return nothing();
+        };
+        let offers_completions = match &*backend.state().borrow() {
+            BackendState::Ready(info) => info.capabilities.get("completions").is_some(),
+            _ => true,
+        };
+        if !offers_completions {
+            return nothing();
+        }
+        reference.set(key, RawJson::of(&&*original_name));
+        incoming.params.set("ref", reference.to_json());
+        self.forward(caller, backend, Outgoing { incoming, name, headers: Vec::new() }, events).await
+    }
+
+    async fn subscribe(
+        &self,
+        caller: &Caller,
+        on: bool,
+        mut incoming: Incoming,
+        events: EventSender,
+    ) -> Result<Reply, RpcError> {
+        let Client::Legacy(session) = &caller.client else { return Err(RpcError::method_not_found(&incoming.method)) };
+        let name = incoming.params.get_string("uri").ok_or_else(|| RpcError::invalid_params("`uri` is no string"))?;
+        let catalog = self.catalog_for_request().await?;
+        let Target { backend, original_name, .. } = self.target(&catalog, caller, Kind::Resource, &name)?;
+        incoming.params.set("uri", RawJson::of(&&*original_name));
+        let outgoing = Outgoing { incoming, name: name.clone(), headers: Vec::new() };
+        let reply = self.forward(caller, backend, outgoing, events).await?;
+        if matches!(reply, Reply::Result(_)) {
+            let mut subscriptions = session.subscriptions.lock().expect("no panic while locked");
+            if on { subscriptions.insert(name) } else { subscriptions.remove(&name) };
+        }
+        Ok(reply)
+    }
+
+    /// The level is the client's, not the backends': several clients share a backend, so the host filters for each.
+    fn set_log_level(&self, caller: &Caller, params: &Object) -> Result<Reply, RpcError> {
+        let level = params.get_string("level").and_then(|level| LogLevel::parse(&level));
+        let level = level.ok_or_else(|| RpcError::invalid_params("`level` is no log level"))?;
+        if let Client::Legacy(session) = &caller.client {
+            session.set_log_level(level);
+        }
+        self.raise_backend_log_level(level);
+        Ok(Reply::Result(authored::empty(caller.era())))
+    }
+
+    async fn catalog_for_request(&self) -> Result<Arc<Catalog>, RpcError> {
+        self.catalog().await.map_err(|error| RpcError::new(INTERNAL_ERROR, format!("there is no catalog: {error}")))
+    }
+
+    /// Where `name` leads in `catalog`.
+    fn target(&self, catalog: &Catalog, caller: &Caller, kind: Kind, name: &str) -> Result<Target<'_>, RpcError> {
+        let entry = match kind {
+            Kind::Tool => catalog.tool(name),
+            Kind::Prompt => catalog.prompts.get(name),
+            Kind::Resource | Kind::ResourceTemplate => catalog.resource(name),
+        };
+        if let Some(entry) = entry {
+            let backend = self.backend(entry.backend())?;
+            let original_name = match kind.is_renamable() {
+                true => entry.capability.original_name.clone(),
+                false => self.without_prefix(entry.backend(), name).into(),
+            };
+            return Ok(Target { backend, original_name, entry: Some(entry.clone()) });
+        }
+        if let Some(owner) = catalog.ui_owner(name).filter(|_| kind == Kind::Resource) {
+            return Ok(Target { backend: self.backend(owner)?, original_name: name.into(), entry: None });
+        }
+        if let Some(entry) = catalog.unavailable(kind, name) {
+            let reason = match &*self.backend(entry.backend())?.state().borrow() {
+                BackendState::Failed { error, .. } => error.clone(),
+                BackendState::Starting => "it is starting".into(),
+                _ => "its lists cannot be read".into(),
+            };
+            return Err(no_reply(&CallError::Unavailable { backend: entry.backend().clone(), reason }));
+        }
+        Err(match (kind, caller.era()) {
+            (Kind::Resource | Kind::ResourceTemplate, Era::Legacy) => {
+                RpcError::new(RESOURCE_NOT_FOUND, format!("no resource `{name}`")).with_data(serde_json::json!({ "uri": name }))
+            }
+            _ => RpcError::invalid_params(format!("no {kind} `{name}`")),
+        })
+    }
+
+    fn backend(&self, id: &BackendId) -> Result<&Arc<Backend>, RpcError> {
+        self.backends.get(id).ok_or_else(|| RpcError::new(INTERNAL_ERROR, format!("backend `{id}` is gone")))
+    }
+
+    fn uri_prefix(&self, backend: &BackendId) -> Option<&str> {
+        self.rules.backends.get(backend)?.uri_prefix.as_deref()
+    }
+
+    fn without_prefix<'n>(&self, backend: &BackendId, uri: &'n str) -> &'n str {
+        self.uri_prefix(backend).and_then(|prefix| uri.strip_prefix(prefix)).unwrap_or(uri)
+    }
+
+    /// Makes the call through the admission seam, and brings the reply into the client's era.
+    async fn forward(
+        &self,
+        caller: &Caller,
+        backend: &Arc<Backend>,
+        outgoing: Outgoing,
+        events: EventSender,
+    ) -> Result<Reply, RpcError> {
+        let Outgoing { incoming: Incoming { method, params, meta }, name, headers } = outgoing;
+        // What a backend may ask of the client behind this call. Requests of servers cross only where they need no
+        // bridge: between modern clients and modern backends, as results that ask for input.
+        let capabilities = match caller.era() {
+            Era::Modern if era_of(backend) == Some(Era::Modern) => meta.client_capabilities.clone(),
+            _ => None,
+        };
+        let capabilities = capabilities.unwrap_or_else(|| Object::default().to_json());
+        let client = ClientProfile { identity: caller.identity.clone(), capabilities };
+        let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
+        let call = backend.call(request, events);
+        let reply = admit(&caller.identity, &method, &name, backend.id(), call).await.map_err(|error| no_reply(&error))?;
+        let from = era_of(backend).unwrap_or_else(|| caller.era());
+        let reply = bridge::translate_reply(reply, &method, from, caller.era())?;
+        Ok(match (self.uri_prefix(backend.id()), reply) {
+            (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),
+            (_, reply) => reply,
+        })
+    }
+}
+
+/// Where a name leads.
+struct Target<'g> {
+    backend: &'g Arc<Backend>,
+    original_name: Arc<str>,
+    /// Absent for resources that only a tool refers to.
+    entry: Option<Arc<Entry>>,
+}
+
+/// A request on its way to a backend.
+struct Outgoing {
+    /// With the backend's own names.
+    incoming: Incoming,
+    /// The client's name for what it wants.
+    name: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+fn era_of(backend: &Backend) -> Option<Era> {
+    match &*backend.state().borrow() {
+        BackendState::Ready(info) => Some(info.era),
+        _ => None,
+    }
+}
+
+/// A call without a reply, as the client sees it.
+fn no_reply(error: &CallError) -> RpcError {
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        message.push_str(": ");
+        message.push_str(&source.to_string());
+    }
+    RpcError::new(BACKEND_FAILED, message)
+        .with_data(serde_json::json!({ "backend": error.backend().as_str(), "kind": error.kind() }))
+}

@@ -1,0 +1,133 @@
+//! What only the owner of the host may ask: the whole catalog with its reasons, and how the backends are. Asked over a
+//! socket in the state folder, in the same framing as stdio; MCP itself is answered there too.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+use vmcp_core::{capability::Kind, catalog::Catalog, json::RawJson};
+use vmcp_gateway::{Gateway, router::Incoming};
+use vmcp_mcp::error::RpcError;
+
+use crate::stream::{self, StreamOptions};
+
+/// Methods that begin with this are the owner's.
+pub const PREFIX: &str = "vmcp/";
+/// Every capability: its name, its origin, why it is named so, and what is hidden.
+pub const CATALOG: &str = "vmcp/catalog";
+/// Every backend and how it is.
+pub const STATUS: &str = "vmcp/status";
+
+/// Answers one of the owner's requests.
+pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<RawJson, RpcError> {
+    match incoming.method.as_str() {
+        CATALOG => {
+            let catalog = gateway.catalog().await.map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))?;
+            Ok(RawJson::of(&describe(&catalog)))
+        }
+        STATUS => Ok(RawJson::of(&json!({
+            "version": gateway.host.version,
+            "title": gateway.host.title,
+            "names": gateway.resolver_label(),
+            "sessions": gateway.sessions.len(),
+            "backends": gateway.status(),
+        }))),
+        method => Err(RpcError::method_not_found(method)),
+    }
+}
+
+/// The catalog for people and scripts.
+pub fn describe(catalog: &Catalog) -> Value {
+    let shown = Kind::ALL.iter().flat_map(|kind| catalog.listing(*kind).entries()).map(|entry| {
+        json!({
+            "kind": entry.capability.kind, "name": entry.name, "backend": entry.backend(),
+            "original": entry.capability.original_name, "why": entry.why, "by": entry.decided_by,
+            "state": "advertised", "description": entry.capability.description,
+        })
+    });
+    let unavailable = catalog.unavailable.iter().map(|entry| {
+        json!({
+            "kind": entry.capability.kind, "name": entry.name, "backend": entry.backend(),
+            "original": entry.capability.original_name, "why": "its backend is down; the name is reserved",
+            "by": entry.decided_by, "state": "unavailable", "description": entry.capability.description,
+        })
+    });
+    let hidden = catalog.hidden.iter().map(|hidden| {
+        json!({
+            "kind": hidden.capability.kind, "name": hidden.capability.name, "backend": hidden.capability.backend,
+            "original": hidden.capability.original_name, "why": hidden.reason, "by": hidden.decided_by,
+            "state": "hidden", "description": hidden.capability.description,
+        })
+    });
+    json!({
+        "generation": catalog.generation,
+        "names": { "resolver": catalog.naming.resolver, "renamed": catalog.naming.renamed,
+                   "tookMicros": u64::try_from(catalog.naming.took.as_micros()).unwrap_or(u64::MAX) },
+        "entries": shown.chain(unavailable).chain(hidden).collect::<Vec<_>>(),
+    })
+}
+
+/// Where the socket of a host lies.
+pub fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("admin.sock")
+}
+
+/// The owner's socket, removed again when this is dropped.
+#[cfg(unix)]
+pub struct AdminSocket {
+    listener: tokio::net::UnixListener,
+    path: PathBuf,
+}
+
+#[cfg(unix)]
+impl AdminSocket {
+    /// Opens the socket for its owner alone. `None` when another host already serves it: several may share a state folder,
+    /// and the first one answers for it.
+    pub async fn open(state_dir: &Path) -> io::Result<Option<Self>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = socket_path(state_dir);
+        if tokio::net::UnixStream::connect(&path).await.is_ok() {
+            return Ok(None);
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = tokio::net::UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Some(Self { listener, path }))
+    }
+
+    /// Serves until `shutdown`.
+    pub async fn serve(self, gateway: Arc<Gateway>, message_limit: usize, tasks: TaskTracker, shutdown: CancellationToken) {
+        loop {
+            let connection = tokio::select! {
+                () = shutdown.cancelled() => return,
+                connection = self.listener.accept() => connection,
+            };
+            let Ok((socket, _)) = connection.inspect_err(|error| warn!(%error, "the admin socket refused a connection")) else {
+                continue;
+            };
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                let (reader, writer) = socket.into_split();
+                let options = StreamOptions { message_limit, admin: true };
+                if let Err(error) = stream::serve(gateway, reader, writer, options, shutdown).await {
+                    debug!(%error, "a connection to the admin socket broke");
+                }
+            });
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,113 @@
+//! The pages beside the endpoint: is it alive, is it ready, how are the backends, and what is this.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Request as HttpRequest, State},
+    response::Response,
+};
+use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::json;
+
+use crate::{
+    http::Front,
+    reply::{self, refused},
+};
+
+pub(crate) async fn health() -> Response {
+    reply::json(StatusCode::OK, r#"{"status":"ok"}"#)
+}
+
+/// 503 until the first catalog stands.
+pub(crate) async fn ready(State(front): State<Arc<Front>>) -> Response {
+    let (status, body) = match front.gateway.ready() {
+        Ok(()) => (StatusCode::OK, json!({ "status": "ready", "mode": "static" })),
+        Err(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not_ready", "mode": "static", "reason": reason }))
+        }
+    };
+    reply::json(status, body.to_string())
+}
+
+/// The backends and how they are.
+pub(crate) async fn status(State(front): State<Arc<Front>>, request: HttpRequest) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let backends = front.gateway.status();
+    let shown: Vec<_> = backends
+        .iter()
+        .map(|backend| {
+            json!({
+                "name": backend.report.name,
+                "health": backend.health(),
+                "transport": backend.report.transport,
+                "auth_type": "unauthenticated",
+                "mcp_revision": backend.report.revision,
+            })
+        })
+        .collect();
+    let body = json!({
+        "backends": shown,
+        "healthy": backends.iter().any(|backend| backend.health() == "healthy"),
+        "version": front.gateway.host.version,
+        "group_ref": front.group,
+    });
+    let mut response = reply::json(StatusCode::OK, body.to_string());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) async fn home(State(front): State<Arc<Front>>) -> Response {
+    about(&front)
+}
+
+pub(crate) async fn not_found(request: HttpRequest) -> Response {
+    refused(StatusCode::NOT_FOUND, format!("there is nothing at `{}`; MCP is served at `/mcp`", request.uri().path()))
+}
+
+/// For people who open the endpoint in a browser: what this is and how to connect.
+pub(crate) fn about(front: &Front) -> Response {
+    let catalog = front.gateway.current_catalog();
+    let rows: String = front
+        .gateway
+        .status()
+        .iter()
+        .map(|backend| {
+            format!(
+                "<tr><td>{}</td><td class={}>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&backend.report.name.to_string()),
+                backend.health(),
+                backend.health(),
+                escape(backend.report.revision.as_deref().unwrap_or("–")),
+                backend.offers[0],
+            )
+        })
+        .collect();
+    let body = format!(
+        include_str!("about.html"),
+        title = escape(&front.gateway.host.title),
+        version = escape(&front.gateway.host.version),
+        tools = catalog.tools.entries().len(),
+        prompts = catalog.prompts.entries().len(),
+        resources = catalog.resources.entries().len(),
+        rows = rows,
+    );
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"),
+    );
+    response
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,54 @@
+//! Turns results and errors into MCP replies: the only place that knows which HTTP status an error has.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use vmcp_core::{call::Reply, json::RawJson};
+use vmcp_mcp::{
+    envelope::write_response,
+    era::Era,
+    error::{
+        HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, RpcError,
+        UNSUPPORTED_PROTOCOL_VERSION,
+    },
+};
+
+/// The whole message that answers the request `id`.
+pub(crate) fn message(id: &RawJson, outcome: &Result<Reply, RpcError>) -> Bytes {
+    match outcome {
+        Ok(reply) => write_response(Some(id), reply),
+        Err(error) => error_message(Some(id), error),
+    }
+}
+
+pub(crate) fn error_message(id: Option<&RawJson>, error: &RpcError) -> Bytes {
+    write_response(id, &Reply::Error(error.to_json()))
+}
+
+/// The status of an answer: 2026-07-28 ties some errors to one, before it all answers are 200.
+pub(crate) fn status(era: Era, outcome: &Result<Reply, RpcError>) -> StatusCode {
+    match (era, outcome) {
+        (Era::Modern, Err(error)) => match error.code {
+            HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY | UNSUPPORTED_PROTOCOL_VERSION => StatusCode::BAD_REQUEST,
+            METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+            _ => StatusCode::OK,
+        },
+        _ => StatusCode::OK,
+    }
+}
+
+/// A plain JSON answer.
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A request that is refused before it is read as JSON-RPC: the reason, in the form that MCP clients read.
+pub(crate) fn refused(status: StatusCode, reason: impl Into<String>) -> Response {
+    json(status, error_message(None, &RpcError::new(INVALID_REQUEST, reason))).into_response()
+}

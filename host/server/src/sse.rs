@@ -1,0 +1,35 @@
+//! Messages as server-sent events.
+
+use bytes::Bytes;
+
+/// A comment that keeps proxies and clients from giving up on a quiet stream.
+pub(crate) const KEEP_ALIVE: &[u8] = b": still here\n\n";
+
+/// `message` as one event.
+pub(crate) fn event(message: &[u8]) -> Bytes {
+    const START: &[u8] = b"event: message\ndata: ";
+    let mut out = Vec::with_capacity(START.len() + message.len() + 2);
+    out.extend_from_slice(START);
+    out.extend_from_slice(&one_line(message));
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+/// `json` without line breaks. In JSON text they only occur between values, where a space means the same.
+pub(crate) fn one_line(json: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if memchr::memchr2(b'\n', b'\r', json).is_none() {
+        return json.into();
+    }
+    json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_the_message() {
+        assert_eq!(event(b"{\n \"a\":\r\n1}"), &b"event: message\ndata: {  \"a\":  1}\n\n"[..]);
+        assert_eq!(event(b"{}"), &b"event: message\ndata: {}\n\n"[..]);
+    }
+}
