@@ -98,21 +98,12 @@ pub enum GatewayEvent {
 pub struct BackendStatus {
     #[serde(flatten)]
     pub report: vmcp_backend::BackendReport,
+    /// In the words of `/status`: `healthy`, `unhealthy`, or `unknown` while it is starting or not needed yet.
+    pub health: &'static str,
     /// Tools, prompts, resources and templates it offered when it was last asked.
     pub offers: [usize; 4],
     /// Why its lists could not be read, if so.
     pub discovery_error: Option<String>,
-}
-
-impl BackendStatus {
-    /// In the words of `/status`: `healthy`, `unhealthy`, or `unknown` while it is starting or not needed yet.
-    pub fn health(&self) -> &'static str {
-        match self.report.state {
-            "ready" if self.discovery_error.is_none() => "healthy",
-            "ready" | "failed" | "stopped" => "unhealthy",
-            _ => "unknown",
-        }
-    }
 }
 
 impl Gateway {
@@ -205,16 +196,17 @@ impl Gateway {
     /// All backends, by name.
     pub fn status(&self) -> Vec<BackendStatus> {
         let slots = self.slots.lock().expect("no panic while locked");
-        let mut all: Vec<_> = slots
-            .iter()
-            .map(|(id, slot)| BackendStatus {
-                report: self.backends[id].report(),
-                offers: Kind::ALL.map(|kind| slot.discovered.as_ref().map_or(0, |found| found.of(kind).len())),
-                discovery_error: slot.error.clone(),
-            })
-            .collect();
-        all.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-        all
+        let status = |(id, slot): (&BackendId, &Slot)| {
+            let report = self.backends[id].report();
+            let health = match report.state {
+                "ready" if slot.error.is_none() => "healthy",
+                "ready" | "failed" | "stopped" => "unhealthy",
+                _ => "unknown",
+            };
+            let offers = Kind::ALL.map(|kind| slot.discovered.as_ref().map_or(0, |found| found.of(kind).len()));
+            BackendStatus { report, health, offers, discovery_error: slot.error.clone() }
+        };
+        slots.iter().map(status).collect()
     }
 
     /// The label of the component that decides names.

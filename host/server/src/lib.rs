@@ -2,11 +2,11 @@
 //! The only crate that knows axum.
 
 pub mod admin;
+pub mod guard;
 pub mod http;
 pub mod stream;
 
 mod exchange;
-mod guard;
 mod listen;
 mod page;
 mod reply;

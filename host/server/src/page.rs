@@ -43,7 +43,7 @@ pub(crate) async fn status(State(front): State<Arc<Front>>, request: HttpRequest
         .map(|backend| {
             json!({
                 "name": backend.report.name,
-                "health": backend.health(),
+                "health": backend.health,
                 "transport": backend.report.transport,
                 "auth_type": "unauthenticated",
                 "mcp_revision": backend.report.revision,
@@ -52,7 +52,7 @@ pub(crate) async fn status(State(front): State<Arc<Front>>, request: HttpRequest
         .collect();
     let body = json!({
         "backends": shown,
-        "healthy": backends.iter().any(|backend| backend.health() == "healthy"),
+        "healthy": backends.iter().any(|backend| backend.health == "healthy"),
         "version": front.gateway.host.version,
         "group_ref": front.group,
     });
@@ -81,8 +81,8 @@ pub(crate) fn about(front: &Front) -> Response {
             format!(
                 "<tr><td>{}</td><td class={}>{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&backend.report.name.to_string()),
-                backend.health(),
-                backend.health(),
+                backend.health,
+                backend.health,
                 escape(backend.report.revision.as_deref().unwrap_or("–")),
                 backend.offers[0],
             )

@@ -1,0 +1,307 @@
+//! One POST of streamable HTTP and everything until its reply: statuses, plain answers, streams, and streams that break off
+//! and go on elsewhere.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use sse_stream::Sse;
+use tokio::{sync::oneshot, time::sleep};
+use tracing::debug;
+use vmcp_core::{
+    BoxError,
+    call::{CallError, Reply},
+    id::BackendId,
+};
+use vmcp_mcp::{
+    envelope::{self, EnvelopeError, Message, Request, Response},
+    era::Era,
+};
+
+use crate::{
+    compose,
+    duplex::{LARGE, change_told_by, progress_id},
+    event_stream::{EventStream, StreamError},
+    http::{Answer, BodyError, PostError, excerpt},
+    message::{ServerMessage, empty_object},
+    pending::{Listener, PROGRESS},
+    streamable::Endpoint,
+};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+/// Wait before a stream that broke off is asked for again, where the server said nothing of it.
+const RESUME_AFTER: Duration = Duration::from_millis(500);
+/// The longest that a server may ask for.
+const LONGEST_RESUME_AFTER: Duration = Duration::from_secs(10);
+/// Tries to reach a server again, to hear the rest of a stream.
+const RESUME_TRIES: usize = 3;
+
+/// Why an exchange brought no reply.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The server does not know the session any more; the call was not made.
+    SessionGone,
+    NotSent(String),
+    Lost(BoxError),
+    TooLong(usize),
+    Protocol(String),
+    Refused(StatusCode),
+}
+
+impl Fault {
+    pub(crate) fn from_post(error: PostError) -> Self {
+        match error {
+            PostError::NotSent(why) => Self::NotSent(why),
+            PostError::Lost(source) => Self::Lost(source),
+            PostError::Status(status) => Self::Protocol(format!("it answered HTTP {status}")),
+        }
+    }
+
+    pub(crate) fn into_call_error(self, backend: &BackendId) -> CallError {
+        let backend = backend.clone();
+        match self {
+            Self::SessionGone => CallError::Unavailable { backend, reason: "it ends every session at once".into() },
+            Self::NotSent(reason) => CallError::Unavailable { backend, reason },
+            Self::Lost(source) => CallError::ConnectionLost { backend, source },
+            Self::TooLong(limit) => CallError::ReplyTooLarge { backend, limit },
+            Self::Protocol(what) => CallError::Protocol { backend, what },
+            Self::Refused(status) => CallError::Refused { backend, status: status.as_u16() },
+        }
+    }
+}
+
+/// A message on its way and the call that waits for its reply.
+pub(crate) struct Exchange<'a> {
+    pub(crate) endpoint: &'a Arc<Endpoint>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) id: u64,
+    pub(crate) listener: &'a Arc<Listener>,
+    pub(crate) era: Era,
+    pub(crate) has_session: bool,
+}
+
+impl Exchange<'_> {
+    pub(crate) async fn run(&self, body: Bytes) -> Result<Reply, Fault> {
+        let answer = self.endpoint.client.post(self.headers.clone(), body).await.map_err(Fault::from_post)?;
+        self.read(answer).await
+    }
+
+    /// Reads the reply out of an answer.
+    pub(crate) async fn read(&self, answer: Answer) -> Result<Reply, Fault> {
+        let status = answer.status();
+        if !status.is_success() {
+            return self.read_failure(status, answer).await;
+        }
+        if answer.is_event_stream() {
+            return self.read_stream(answer.events()).await;
+        }
+        let body = answer.body().await.map_err(|error| match error {
+            BodyError::TooLong => self.too_long(),
+            BodyError::Lost(source) => Fault::Lost(source),
+        })?;
+        match parse(body.clone()).await {
+            Ok(Message::Response(response)) => self.reply_of(response),
+            Ok(_) => Err(Fault::Protocol("it answered a request with another request".into())),
+            Err(error) if body.is_empty() => {
+                debug!(%error, "an empty body");
+                Err(Fault::Protocol(format!("it answered a request with HTTP {status} and no body")))
+            }
+            Err(error) => Err(Fault::Protocol(format!("{error}: {}", excerpt(&body)))),
+        }
+    }
+
+    /// An answer with an HTTP error. A JSON-RPC error in it is the reply.
+    async fn read_failure(&self, status: StatusCode, answer: Answer) -> Result<Reply, Fault> {
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(Fault::Refused(status));
+        }
+        if status == StatusCode::NOT_FOUND && self.has_session {
+            return Err(Fault::SessionGone);
+        }
+        let body = answer.error_body().await;
+        if status == StatusCode::BAD_REQUEST && self.has_session && speaks_of_the_session(&body) {
+            return Err(Fault::SessionGone);
+        }
+        if let Ok(Message::Response(Response { reply: reply @ Reply::Error(_), .. })) = envelope::parse(&body) {
+            return Ok(reply);
+        }
+        let text = excerpt(&body);
+        let colon = if text.is_empty() { "" } else { ": " };
+        Err(match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => {
+                Fault::NotSent(format!("HTTP {status}{colon}{text}"))
+            }
+            _ => Fault::Protocol(format!("it answered HTTP {status}{colon}{text}")),
+        })
+    }
+
+    async fn read_stream(&self, mut events: EventStream) -> Result<Reply, Fault> {
+        let mut place = Place::default();
+        loop {
+            let cause: BoxError = match events.next().await {
+                Some(Ok(event)) => {
+                    place.note(&event);
+                    if let Some(reply) = self.take(event).await? {
+                        return Ok(reply);
+                    }
+                    continue;
+                }
+                Some(Err(StreamError::TooLong)) => return Err(self.too_long()),
+                Some(Err(StreamError::Broken(source))) => source,
+                None => "the stream ended before the reply".into(),
+            };
+            events = self.resume(&place, cause).await?;
+        }
+    }
+
+    /// One event of the stream; the reply if it is that.
+    async fn take(&self, event: Sse) -> Result<Option<Reply>, Fault> {
+        let Some(text) = data_of(event) else { return Ok(None) };
+        match parse(text).await {
+            Ok(Message::Response(response)) => {
+                let reply = self.reply_of(response);
+                if let Err(fault) = &reply {
+                    debug!(backend = %self.endpoint.client.backend(), ?fault, "dropped a reply");
+                    return Ok(None);
+                }
+                return reply.map(Some);
+            }
+            Ok(Message::Notification(notification)) => {
+                if notification.method == PROGRESS {
+                    if progress_id(notification.params.as_ref()).is_none_or(|id| id == self.id) {
+                        self.listener.progress_patiently(notification.params.as_ref()).await;
+                    }
+                } else if let Some(change) = change_told_by(&notification) {
+                    drop(self.endpoint.changes.send(change));
+                } else {
+                    self.listener.notify_patiently(notification).await;
+                }
+            }
+            Ok(Message::Request(request)) => self.consider(request).await,
+            Err(error) => debug!(backend = %self.endpoint.client.backend(), %error, "dropped an event"),
+        }
+        Ok(None)
+    }
+
+    fn reply_of(&self, response: Response) -> Result<Reply, Fault> {
+        match response.id.as_ref().map(|id| id.as_str().parse::<u64>()) {
+            Some(Ok(id)) if self.id == id => Ok(response.reply),
+            // The server could not read the id; the answer to this POST is an answer nevertheless.
+            None if matches!(response.reply, Reply::Error(_)) => Ok(response.reply),
+            _ => Err(Fault::Protocol("it answered with the id of another request".into())),
+        }
+    }
+
+    /// A legacy server wants something of the client behind this call.
+    async fn consider(&self, request: Request) {
+        if self.era == Era::Modern {
+            debug!(backend = %self.endpoint.client.backend(), method = request.method, "a modern server sent a request");
+            return;
+        }
+        let (id, method) = (request.id.clone(), request.method.clone());
+        let (reply, answered) = oneshot::channel();
+        let immediate = match method.as_str() {
+            "ping" => Some(envelope::write_response(Some(&id), &Reply::Result(empty_object()))),
+            "roots/list" => Some(compose::not_offered(&id, &method)),
+            _ => {
+                self.listener.send_patiently(ServerMessage::Request { request, reply }).await;
+                None
+            }
+        };
+        let (endpoint, headers) = (self.endpoint.clone(), self.headers.clone());
+        self.endpoint.tasks.spawn(async move {
+            let message = match immediate {
+                Some(message) => message,
+                None => match answered.await {
+                    Ok(answer) => envelope::write_response(Some(&id), &answer),
+                    Err(_) => compose::not_offered(&id, &method),
+                },
+            };
+            drop(endpoint.client.post(headers, message).await);
+        });
+    }
+
+    /// Where a legacy server numbers its events, the rest of a stream can be had from another.
+    async fn resume(&self, place: &Place, cause: BoxError) -> Result<EventStream, Fault> {
+        if place.last_event_id.is_none() || self.era == Era::Modern {
+            return Err(Fault::Lost(cause));
+        }
+        let mut headers = self.headers.clone();
+        headers.remove(http::header::CONTENT_TYPE);
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static(crate::http::EVENT_STREAM));
+        place.put(&mut headers);
+        for _ in 0..RESUME_TRIES {
+            sleep(place.retry.unwrap_or(RESUME_AFTER)).await;
+            match self.endpoint.client.get(headers.clone()).await {
+                Ok(answer) if answer.status().is_success() && answer.is_event_stream() => return Ok(answer.events()),
+                Ok(_) => break,
+                Err(_) => {}
+            }
+        }
+        Err(Fault::Lost(cause))
+    }
+
+    fn too_long(&self) -> Fault {
+        Fault::TooLong(self.endpoint.client.body_limit())
+    }
+}
+
+/// How far a stream has been read.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub(crate) last_event_id: Option<HeaderValue>,
+    pub(crate) retry: Option<Duration>,
+}
+
+impl Place {
+    pub(crate) fn note(&mut self, event: &Sse) {
+        if let Some(id) = event.id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+            self.last_event_id = Some(id);
+        }
+        if let Some(millis) = event.retry {
+            self.retry = Some(Duration::from_millis(millis).min(LONGEST_RESUME_AFTER));
+        }
+    }
+
+    /// Asks for the stream from here on.
+    pub(crate) fn put(&self, headers: &mut HeaderMap) {
+        if let Some(id) = &self.last_event_id {
+            headers.insert(HeaderName::from_static(LAST_EVENT_ID), id.clone());
+        }
+    }
+}
+
+/// The message that an event carries; events without data only tell a place or a time.
+pub(crate) fn data_of(event: Sse) -> Option<Bytes> {
+    let is_message = event.event.as_deref().is_none_or(|kind| kind.is_empty() || kind == "message");
+    event.data.filter(|data| is_message && !data.is_empty()).map(Bytes::from)
+}
+
+/// Parses a message; a long one off the runtime's workers, where it would hold up others.
+pub(crate) async fn parse(text: Bytes) -> Result<Message, EnvelopeError> {
+    if text.len() <= LARGE {
+        return envelope::parse(&text);
+    }
+    tokio::task::spawn_blocking(move || envelope::parse(&text)).await.expect("parsing does not panic")
+}
+
+/// Many servers answer an unknown session with 400 where the specification says 404.
+fn speaks_of_the_session(body: &[u8]) -> bool {
+    excerpt(body).to_ascii_lowercase().contains("session")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_events_with_data_are_messages() {
+        let check = |event: Sse, expected: Option<&str>| {
+            assert_eq!(data_of(event).as_deref(), expected.map(str::as_bytes));
+        };
+        check(Sse::default().data("{}"), Some("{}"));
+        check(Sse::default().event("message").data("{}"), Some("{}"));
+        check(Sse::default().event("endpoint").data("/x"), None);
+        check(Sse::default().id("1").data(""), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! Unstable. The client side of MCP: how the host reaches the servers behind it.
+//!
+//! A [`Backend`] keeps one server connected and carries calls to it, over stdio, streamable HTTP or the older HTTP+SSE, and
+//! in either era of the protocol. What a call brings back is the server's own bytes; only envelopes are read. Which
+//! backends there are, what they offer and who may call it is decided elsewhere.
+
+mod backend;
+mod compose;
+mod connect;
+mod duplex;
+mod event_stream;
+mod exchange;
+mod family;
+mod handshake;
+mod http;
+mod line;
+mod listen;
+mod message;
+mod noise;
+mod pending;
+mod pool;
+mod process;
+mod report;
+mod retry;
+mod session;
+mod spec;
+mod sse;
+mod stdio;
+mod streamable;
+pub mod watcher;
+
+pub use backend::Backend;
+pub use handshake::BackendInfo;
+pub use message::{BackendChange, BackendRequest, BackendState, ClientProfile, EventSender, ServerMessage};
+pub use report::BackendReport;
+pub use spec::{BackendContext, BackendSpec, Transport};
+pub use watcher::Watcher;

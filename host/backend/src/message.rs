@@ -1,0 +1,139 @@
+//! What crosses between the gateway and a backend: requests with their context, events on the way, changes, states.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use tokio::sync::{mpsc, oneshot};
+use vmcp_core::{call::Reply, capability::Kind, id::Identity, json::RawJson};
+use vmcp_mcp::{
+    envelope::{Notification, Request},
+    meta::RequestMeta,
+    object::Object,
+};
+
+use crate::handshake::BackendInfo;
+
+/// One request to a backend.
+#[derive(Clone, Debug, Default)]
+pub struct BackendRequest {
+    pub method: Cow<'static, str>,
+    /// Without `_meta`; names and URIs are the backend's own already.
+    pub params: Object,
+    /// What the client said in `_meta`.
+    pub meta: RequestMeta,
+    pub client: ClientProfile,
+    /// Mirrors of annotated arguments (`Mcp-Param-*`); only modern HTTP backends get them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Instead of the backend's `request_timeout`.
+    pub timeout: Option<Duration>,
+}
+
+/// For whom a request is made: requests of different profiles share no backend session that holds state.
+#[derive(Clone, Debug)]
+pub struct ClientProfile {
+    pub identity: Identity,
+    /// JSON object: what the backend may ask of the client behind this call.
+    pub capabilities: RawJson,
+}
+
+impl Default for ClientProfile {
+    /// Nobody in particular, who can be asked nothing.
+    fn default() -> Self {
+        Self { identity: Identity::Anonymous, capabilities: empty_object() }
+    }
+}
+
+impl ClientProfile {
+    /// Whether the client can be asked nothing at all.
+    pub(crate) fn is_mute(&self) -> bool {
+        is_empty_object(&self.capabilities)
+    }
+}
+
+pub(crate) fn empty_object() -> RawJson {
+    RawJson::from_built(&b"{}"[..])
+}
+
+pub(crate) fn is_empty_object(json: &RawJson) -> bool {
+    let text = json.as_bytes();
+    text.len() >= 2
+        && text[0] == b'{'
+        && text[text.len() - 1] == b'}'
+        && text[1..text.len() - 1].iter().all(u8::is_ascii_whitespace)
+}
+
+/// What a backend sends while a call is under way, for the client that made the call.
+#[derive(Debug)]
+pub enum ServerMessage {
+    /// Progress (the token is the client's own again), a log message, or something else.
+    Notification(Notification),
+    /// Wants an answer. Dropping `reply` answers "method not found".
+    Request { request: Request, reply: oneshot::Sender<Reply> },
+}
+
+/// Where the events of one call go; bounded by its maker.
+///
+/// A client that does not keep up loses log messages first, then all progress but the latest; everything else waits for it
+/// up to [`CLIENT_PATIENCE`](crate::pending::CLIENT_PATIENCE) and is dropped then. Other calls of the backend never wait.
+pub type EventSender = mpsc::Sender<ServerMessage>;
+
+/// Something about a backend changed, apart from any call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendChange {
+    /// Its list of tools, prompts or resources (templates included).
+    ListChanged(Kind),
+    ResourceUpdated {
+        uri: String,
+    },
+    /// It is connected again after it was [`Lost`](Self::Lost), or its session had to be made anew: what was learnt from it
+    /// may be stale.
+    Reconnected,
+    Lost,
+}
+
+/// Where a backend stands.
+#[derive(Clone, Debug)]
+pub enum BackendState {
+    /// Not running, because nobody needs it; the next call starts it.
+    Idle,
+    Starting,
+    Ready(Arc<BackendInfo>),
+    /// The last try to connect failed; the next comes by itself.
+    Failed {
+        error: String,
+        hint: Option<String>,
+        retry_in: Duration,
+    },
+    /// For good.
+    Stopped,
+}
+
+impl BackendState {
+    /// One word for reports.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Starting => "starting",
+            Self::Ready(_) => "ready",
+            Self::Failed { .. } => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_capabilities_is_mute() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(is_empty_object(&RawJson::parse(text.to_owned()).unwrap()), expected, "{text}");
+        };
+        check("{}", true);
+        check("{ \n }", true);
+        check(r#"{"roots":{}}"#, false);
+        check("[]", false);
+        check("1", false);
+    }
+}

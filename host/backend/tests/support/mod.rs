@@ -1,0 +1,100 @@
+//! What the tests of this crate share: specs of fake backends, and calls in one line.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vmcp_backend::{Backend, BackendContext, BackendRequest, BackendSpec, BackendState, ServerMessage, Transport};
+use vmcp_core::{
+    call::{CallError, Reply},
+    id::BackendId,
+    json::RawJson,
+};
+use vmcp_mcp::{meta::RequestMeta, object::Object};
+
+pub fn context() -> Arc<BackendContext> {
+    Arc::new(BackendContext {
+        host_info: RawJson::of(&json!({"name": "vmcp-host", "version": "0"})),
+        watcher: None,
+        tasks: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+    })
+}
+
+pub fn spec(transport: Transport) -> BackendSpec {
+    BackendSpec {
+        id: BackendId::new("fake").unwrap(),
+        transport,
+        request_timeout: Duration::from_secs(10),
+        start_timeout: Duration::from_secs(20),
+        idle_timeout: None,
+        lazy: false,
+        max_concurrency: 32,
+        max_processes: 4,
+        shared_sessions: false,
+        reply_limit: 1024 * 1024,
+    }
+}
+
+pub fn script() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server.py");
+    path.to_str().unwrap().to_owned()
+}
+
+pub fn stdio(kind: &str) -> BackendSpec {
+    spec(Transport::Stdio { command: "python3".into(), args: vec![script(), kind.into()], env: Vec::new(), cwd: None })
+}
+
+pub fn streamable(url: &str) -> BackendSpec {
+    spec(Transport::StreamableHttp { url: url.parse().unwrap(), headers: HeaderMap::new(), ca_bundle: None })
+}
+
+pub fn sse(url: &str) -> BackendSpec {
+    spec(Transport::Sse { url: url.parse().unwrap(), headers: HeaderMap::new(), ca_bundle: None })
+}
+
+pub fn start(spec: BackendSpec) -> Arc<Backend> {
+    let backend = Backend::new(spec, context());
+    backend.start();
+    backend
+}
+
+/// A `tools/call` whose arguments and `_meta` are as given.
+pub fn tool(name: &str, arguments: Value, meta: Value) -> BackendRequest {
+    let params = json!({"name": name, "arguments": arguments, "_meta": meta});
+    let mut params = Object::parse(&RawJson::of(&params)).unwrap();
+    let meta = RequestMeta::take_from(&mut params);
+    BackendRequest { method: "tools/call".into(), params, meta, ..BackendRequest::default() }
+}
+
+pub fn events() -> (mpsc::Sender<ServerMessage>, mpsc::Receiver<ServerMessage>) {
+    mpsc::channel(64)
+}
+
+pub async fn call(backend: &Backend, request: BackendRequest) -> Result<Value, CallError> {
+    let (sender, _receiver) = events();
+    backend.call(request, sender).await.map(|reply| match reply {
+        Reply::Result(result) => result.to_value().unwrap(),
+        Reply::Error(error) => json!({"error": error.to_value::<Value>().unwrap()}),
+    })
+}
+
+/// The text of the reply to a call without extras.
+pub async fn text(backend: &Backend, name: &str, arguments: Value) -> String {
+    let result = call(backend, tool(name, arguments, json!({}))).await.unwrap();
+    result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {result}")).to_owned()
+}
+
+pub async fn wait_for(backend: &Backend, accept: impl FnMut(&BackendState) -> bool) -> BackendState {
+    let mut state = backend.state();
+    let waited = tokio::time::timeout(Duration::from_secs(20), state.wait_for(accept)).await;
+    waited.expect("the state comes in time").unwrap().clone()
+}
+
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}

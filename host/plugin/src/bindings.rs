@@ -1,0 +1,34 @@
+//! What wasmtime generates from `wit/`: one module per interface, since a component may export any of them.
+//!
+//! Exports are called through the asynchronous API, so that a component which waits through WASI can be stopped. Parameters
+//! borrow: thousands of contenders are handed over without copying their texts on the host's side.
+
+#![allow(clippy::pedantic, missing_docs, reason = "generated code; documented where it comes from, in wit/")]
+
+/// `vmcp:host/log`, an import.
+pub(crate) mod log {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package vmcp:adapters; world log-import { import vmcp:host/log@0.1.0; }",
+    });
+}
+
+/// `vmcp:types/component`, an export.
+pub(crate) mod component {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package vmcp:adapters; world component-export { export vmcp:types/component@0.1.0; }",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}
+
+/// `vmcp:conflict/conflict-resolver`, an export.
+pub(crate) mod conflict {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package vmcp:adapters; world conflict-export { export vmcp:conflict/conflict-resolver@0.1.0; }",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

@@ -1,0 +1,154 @@
+//! The two wasmtime engines that all components share, and the slots their calls wait for.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::{
+    cache::CompileCache,
+    error::PluginError,
+    limits::{Limits, TABLE_ELEMENTS},
+    ticker::Ticker,
+};
+
+/// Calls that run at the same time; further ones wait.
+const SLOTS: u16 = 64;
+
+/// What one pooled component may have; a larger one runs on the on-demand engine.
+const POOLED_CORE_INSTANCES: u32 = 8;
+const POOLED_TABLES: u32 = 8;
+const POOLED_MEMORIES: u32 = 1;
+const POOLED_TABLE_ELEMENTS: usize = 20_000;
+const POOLED_INSTANCE_BYTES: usize = 1 << 20;
+
+/// Largest component file, in bytes: an interpreter of another language inside one takes 20 MB.
+pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
+
+/// How a [`PluginEngine`] is set up.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Compiled code is kept in `compiled/` below it. Without it every start compiles anew.
+    pub cache_dir: Option<PathBuf>,
+    /// Limits of components whose source names none.
+    pub limits: Limits,
+}
+
+/// Compiles and runs components. One per process; cheap while nothing runs.
+pub struct PluginEngine {
+    /// Absent where the machine does not give the address space for the pool.
+    pub(crate) pooling: Option<Engine>,
+    pub(crate) on_demand: Engine,
+    pub(crate) cache: CompileCache,
+    pub(crate) limits: Limits,
+    pub(crate) slots: Slots,
+    pub(crate) ticker: Ticker,
+}
+
+impl PluginEngine {
+    pub fn new(options: EngineOptions) -> Result<Arc<Self>, PluginError> {
+        let EngineOptions { cache_dir, limits } = options;
+        let on_demand = Engine::new(&config()).map_err(|source| PluginError::Engine { source: source.into() })?;
+        let pooling = match Engine::new(config().allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))) {
+            Ok(engine) => Some(engine),
+            Err(error) => {
+                tracing::warn!("no room for a pool of component instances, each is allocated on its own: {error:#}");
+                None
+            }
+        };
+        let ticker = Ticker::start(pooling.iter().chain([&on_demand]).cloned().collect())
+            .map_err(|source| PluginError::Engine { source: source.into() })?;
+        Ok(Arc::new(Self {
+            pooling,
+            on_demand,
+            cache: CompileCache::open(cache_dir.as_deref()),
+            limits,
+            slots: Slots::new(SLOTS),
+            ticker,
+        }))
+    }
+}
+
+/// What both engines have in common. Floating point is deterministic, so that a decision is a function of its input.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    config
+}
+
+/// Reserves address space only: memory that no instance touches costs nothing, and what an instance touched is given back.
+fn pool() -> PoolingAllocationConfig {
+    let slots = u32::from(SLOTS);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * POOLED_CORE_INSTANCES)
+        .total_memories(slots * POOLED_MEMORIES)
+        .total_tables(slots * POOLED_TABLES)
+        .total_stacks(slots)
+        .max_core_instances_per_component(POOLED_CORE_INSTANCES)
+        .max_memories_per_component(POOLED_MEMORIES)
+        .max_tables_per_component(POOLED_TABLES)
+        .max_tables_per_module(POOLED_TABLES)
+        .max_component_instance_size(POOLED_INSTANCE_BYTES)
+        .max_core_instance_size(POOLED_INSTANCE_BYTES)
+        .table_elements(POOLED_TABLE_ELEMENTS.min(TABLE_ELEMENTS));
+    // A component's memory limit is enforced by its meter. The pool's own would be another, silent one below it.
+    #[cfg(target_pointer_width = "64")]
+    pool.max_memory_size(1 << 32);
+    pool
+}
+
+/// Names the engine's settings and version: code compiled under one name runs on every engine of that name.
+pub(crate) fn compatibility(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// A counting semaphore for threads. Whoever waits gets in: every holder is ended by its limits.
+pub(crate) struct Slots {
+    free: Mutex<u16>,
+    freed: Condvar,
+}
+
+pub(crate) struct Slot<'a>(&'a Slots);
+
+impl Slots {
+    fn new(count: u16) -> Self {
+        Self { free: Mutex::new(count), freed: Condvar::new() }
+    }
+
+    /// Waits for a free slot.
+    pub(crate) fn take(&self) -> Slot<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Slot(self)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_compiled_for_one_engine_fits_the_other() {
+        let engine = PluginEngine::new(EngineOptions::default()).unwrap();
+        let pooling = engine.pooling.as_ref().expect("this machine has the address space");
+        assert_eq!(compatibility(pooling), compatibility(&engine.on_demand));
+    }
+}

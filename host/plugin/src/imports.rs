@@ -1,0 +1,25 @@
+//! What a component may call in the host: one thin adapter per import.
+
+pub(crate) mod log;
+pub(crate) mod wasi;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::{bindings, call::CallState};
+
+/// The import that needs no grant.
+pub(crate) const LOG: &str = "vmcp:host/log@0.1.0";
+/// The packages of WASI that a grant can open. No HTTP: a component has no business on the network.
+pub(crate) const WASI: [&str; 6] =
+    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+pub(crate) const WASI_VERSION: &str = "0.2.0";
+
+/// All that a component may import, with WASI if it was granted any.
+pub(crate) fn linker(engine: &wasmtime::Engine, with_wasi: bool) -> wasmtime::Result<Linker<CallState>> {
+    let mut linker = Linker::new(engine);
+    bindings::log::vmcp::host::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut CallState| state)?;
+    if with_wasi {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    }
+    Ok(linker)
+}

@@ -1,0 +1,192 @@
+//! From bytes to a component that can be called: digest, compilation, imports, exports, and its own description.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use vmcp_core::extension::{ComponentConfigProblem, ComponentDescription, ConflictResolver};
+use wasmtime::Engine;
+
+use crate::{
+    bindings::{component::ComponentExportIndices, conflict::ConflictExportIndices},
+    call::Callee,
+    engine::{MAX_COMPONENT_BYTES, PluginEngine},
+    error::PluginError,
+    exports::{
+        component::{self, COMPONENT},
+        conflict::{CONFLICT_RESOLVER, CONFLICT_RESOLVER_VERSION, ComponentConflictResolver},
+        has_export,
+    },
+    grant::{self, Grants},
+    imports,
+    limits::Limits,
+};
+
+/// How a component file begins: the magic number, then its version and layer.
+const COMPONENT_HEADER: [u8; 8] = [0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00];
+const MODULE_HEADER: [u8; 8] = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+
+/// A component as the configuration (or the binary) has it.
+#[derive(Clone, Debug)]
+pub struct ComponentSource {
+    /// Its name in the configuration.
+    pub name: String,
+    pub bytes: Cow<'static, [u8]>,
+    /// Where the bytes are from, for messages: `built-in` or a path.
+    pub origin: String,
+    /// The digest that the bytes must have, as hex; `sha256:` may stand before it.
+    pub sha256: Option<String>,
+    pub grants: Grants,
+    pub limits: Limits,
+}
+
+/// A component that was compiled and checked. Cheap to clone.
+#[derive(Clone)]
+pub struct Component(Arc<Loaded>);
+
+struct Loaded {
+    callee: Callee,
+    digest: String,
+    description: ComponentDescription,
+    component: ComponentExportIndices,
+    conflict: Option<ConflictExportIndices>,
+}
+
+impl PluginEngine {
+    /// Compiles (or finds compiled) and checks a component, and asks it for its description. Blocking: a large component
+    /// compiles for seconds.
+    pub fn load(self: &Arc<Self>, source: ComponentSource) -> Result<Component, PluginError> {
+        let digest = check_bytes(&source)?;
+        let compiled = self.compile(&source, &digest)?;
+        let needs = grant::needs(compiled.engine(), &compiled);
+        let with_wasi = grant::check(&needs, &source.grants, &source.name)?;
+        if !has_export(&compiled, COMPONENT, &source.name)? {
+            return Err(PluginError::MissingExport { component: source.name, interface: COMPONENT.into() });
+        }
+        let resolves_conflicts = has_export(&compiled, CONFLICT_RESOLVER_VERSION, &source.name)?;
+
+        let mismatch =
+            |error: wasmtime::Error| PluginError::Mismatch { component: source.name.clone(), source: error.into() };
+        let instance = imports::linker(compiled.engine(), with_wasi)
+            .and_then(|linker| linker.instantiate_pre(&compiled))
+            .map_err(mismatch)?;
+        let component = ComponentExportIndices::new(&instance).map_err(mismatch)?;
+        let conflict =
+            resolves_conflicts.then(|| ConflictExportIndices::new(&instance)).transpose().map_err(mismatch)?;
+        let callee = Callee {
+            engine: Arc::clone(self),
+            name: source.name.as_str().into(),
+            instance,
+            allowance: source.limits.resolve(self.limits),
+            with_wasi,
+        };
+        let description = component::describe(&callee, &component)?;
+        Ok(Component(Arc::new(Loaded { callee, digest, description, component, conflict })))
+    }
+
+    /// The compiled component, on the pooling engine if it fits there.
+    pub(crate) fn compile(
+        &self,
+        source: &ComponentSource,
+        digest: &str,
+    ) -> Result<wasmtime::component::Component, PluginError> {
+        let compile_error = |error: wasmtime::Error| PluginError::Compile {
+            component: source.name.clone(),
+            origin: source.origin.clone(),
+            source: error.into(),
+        };
+        if let Some(Ok(component)) = self.cache.find(&self.on_demand, digest).map(|code| self.load_code(&code)) {
+            return Ok(component);
+        }
+        let code = self.cache.compile(&self.on_demand, digest, &source.bytes).map_err(compile_error)?;
+        self.load_code(&code).map_err(compile_error)
+    }
+
+    fn load_code(&self, code: &crate::cache::CompiledCode) -> wasmtime::Result<wasmtime::component::Component> {
+        let load = |engine: &Engine| code.load(engine);
+        match &self.pooling {
+            Some(pooling) => load(pooling).or_else(|_too_large| load(&self.on_demand)),
+            None => load(&self.on_demand),
+        }
+    }
+}
+
+impl Component {
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.callee.name
+    }
+
+    /// What the component says of itself.
+    pub fn description(&self) -> &ComponentDescription {
+        &self.0.description
+    }
+
+    /// Hex sha256 of the component's bytes.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    pub fn implements_conflict_resolver(&self) -> bool {
+        self.0.conflict.is_some()
+    }
+
+    /// All that the component finds wrong in `config` for `world`, e.g. [`CONFLICT_RESOLVER`]. Blocking.
+    pub fn check_config(&self, world: &str, config: &Value) -> Result<Vec<ComponentConfigProblem>, PluginError> {
+        component::check_config(&self.0.callee, &self.0.component, world, &config.to_string())
+    }
+
+    /// This component as a conflict resolver, once it accepts `config`. Blocking.
+    pub fn conflict_resolver(&self, config: &Value) -> Result<Arc<dyn ConflictResolver>, PluginError> {
+        let component = || self.name().to_owned();
+        let Some(indices) = self.0.conflict.clone() else {
+            return Err(PluginError::MissingExport {
+                component: component(),
+                interface: CONFLICT_RESOLVER_VERSION.into(),
+            });
+        };
+        let problems = self.check_config(CONFLICT_RESOLVER, config)?;
+        if !problems.is_empty() {
+            return Err(PluginError::ConfigRefused { component: component(), problems });
+        }
+        Ok(Arc::new(ComponentConflictResolver {
+            callee: self.0.callee.clone(),
+            indices,
+            label: format!("{} {}", self.name(), self.0.description.version),
+            config: config.to_string(),
+        }))
+    }
+}
+
+/// Checks size, format and digest, and returns the digest.
+pub(crate) fn check_bytes(source: &ComponentSource) -> Result<String, PluginError> {
+    let (component, origin) = (source.name.clone(), source.origin.clone());
+    let bytes = &*source.bytes;
+    if bytes.len() > MAX_COMPONENT_BYTES {
+        return Err(PluginError::TooLarge { component, origin, size: bytes.len(), allowed: MAX_COMPONENT_BYTES });
+    }
+    let actual = hex::encode(Sha256::digest(bytes));
+    if let Some(expected) = &source.sha256 {
+        let hex = expected.strip_prefix("sha256:").unwrap_or(expected);
+        if !hex.eq_ignore_ascii_case(&actual) {
+            return Err(PluginError::DigestMismatch { component, origin, expected: expected.clone(), actual });
+        }
+    }
+    if bytes.starts_with(&MODULE_HEADER) {
+        return Err(PluginError::CoreModule { component, origin });
+    }
+    if !bytes.starts_with(&COMPONENT_HEADER) {
+        return Err(PluginError::NotWasm { component, origin, begins: beginning(bytes) });
+    }
+    Ok(actual)
+}
+
+/// The first bytes of a file for people: as text if they are, else in hex.
+fn beginning(bytes: &[u8]) -> String {
+    let first = &bytes[..bytes.len().min(16)];
+    match std::str::from_utf8(first) {
+        Ok("") => "nothing, it is empty".into(),
+        Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => format!("{text:?}"),
+        _ => format!("the bytes {}", hex::encode(first)),
+    }
+}

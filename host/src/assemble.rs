@@ -1,0 +1,365 @@
+//! All wiring, in the order of startup: components, the resolver that the configuration names, backends, gateway.
+//! Nothing else builds parts for others.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use http::HeaderMap;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
+use vmcp_config::{BackendConfig, Config, Loaded, PartialFailureMode, PluginConfig, Rule, SessionSharing, TransportConfig};
+use vmcp_core::{extension::ConflictResolver, json::RawJson};
+use vmcp_gateway::{Gateway, GatewayOptions, authored::HostInfo, last_seen::LastSeen, rules::Rules};
+use vmcp_plugin::{CONFLICT_RESOLVER, Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine};
+
+/// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where a component's bytes come from when the program carries them.
+const BUILT_IN: &str = "built-in";
+
+/// Puts a host together.
+pub struct HostBuilder {
+    loaded: Loaded,
+    carried: Carried,
+    patience: Duration,
+}
+
+/// A host, ready to start.
+pub struct Host {
+    gateway: Arc<Gateway>,
+    config: Config,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl HostBuilder {
+    /// A host as `loaded` describes it, with the components that this build carries.
+    pub fn new(loaded: Loaded) -> Self {
+        Self { loaded, carried: carried_components(), patience: PATIENCE }
+    }
+
+    /// Carries `bytes` as the component `name`, in place of the one of that name if there is one.
+    #[must_use]
+    pub fn component(mut self, name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        self.carried.insert(name.to_owned(), bytes.into());
+        self
+    }
+
+    /// Carries no component but those that the configuration loads.
+    #[must_use]
+    pub fn without_components(mut self) -> Self {
+        self.carried.clear();
+        self
+    }
+
+    /// How long the first catalog waits for backends that are still starting.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Compiles and checks the components and makes the parts. No backend starts before [`Host::start`].
+    pub async fn build(self) -> anyhow::Result<Host> {
+        let Self { loaded, carried, patience } = self;
+        // Compiling takes a while where the cache is cold.
+        let (loaded, resolver) = tokio::task::spawn_blocking(move || {
+            let resolver = conflict_resolver(&loaded, &carried)?;
+            anyhow::Ok((loaded, resolver))
+        })
+        .await??;
+        let config = loaded.config;
+        let tasks = TaskTracker::new();
+        let shutdown = CancellationToken::new();
+        let host = HostInfo { title: config.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let context = Arc::new(BackendContext {
+            host_info: RawJson::of(&host.implementation()),
+            watcher: watcher(&config),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        });
+        let backend = |backend| Ok(Backend::new(backend_spec(&config, backend)?, context.clone()));
+        let backends = config.backends.iter().map(backend).collect::<anyhow::Result<Vec<_>>>()?;
+        let state = state_dir(&config)?;
+        make_private_folder(&state)?;
+        let last_seen = LastSeen::new(Some(state.join("last-seen")))
+            .with_context(|| format!("cannot use the state folder {}", state.display()))?;
+        let failure_mode = config.operational.failure_handling.partial_failure_mode;
+        let gateway = Gateway::new(GatewayOptions {
+            host,
+            backends,
+            rules: Rules::from_config(&config),
+            resolver,
+            last_seen,
+            patience,
+            all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
+        });
+        Ok(Host { gateway, config, tasks, shutdown })
+    }
+}
+
+impl Host {
+    /// Starts the backends and begins to build the catalog.
+    pub fn start(&self) {
+        self.gateway.start(&self.tasks, &self.shutdown);
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where tasks of the host are tracked: it waits for them when it stops.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Fires when the host begins to stop.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Ends the backends and waits for all tasks, at most as long as `server.shutdownGrace` says.
+    pub async fn stop(self) {
+        let grace = self.config.server.shutdown_grace.as_duration();
+        self.stop_within(grace).await;
+    }
+
+    /// Ends the backends and waits for all tasks, at most `grace`.
+    pub async fn stop_within(self, grace: Duration) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        let everything = async {
+            self.gateway.stop(grace.mul_f64(0.8)).await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(grace, everything).await.is_err() {
+            tracing::warn!(?grace, remaining = self.tasks.len(), "tasks outlived the grace period");
+        }
+    }
+}
+
+/// Components by name.
+type Carried = BTreeMap<String, Cow<'static, [u8]>>;
+
+/// The components that this build carries.
+#[cfg(feature = "builtin-plugins")]
+fn carried_components() -> Carried {
+    vmcp_builtin::all().iter().map(|builtin| (builtin.name.to_owned(), Cow::Borrowed(builtin.wasm))).collect()
+}
+
+/// This build carries none.
+#[cfg(not(feature = "builtin-plugins"))]
+fn carried_components() -> Carried {
+    Carried::new()
+}
+
+/// The component that the configuration names as resolver, with its config. Compiles every component of the configuration,
+/// so that a broken one is found now.
+fn conflict_resolver(
+    loaded: &Loaded,
+    carried: &Carried,
+) -> anyhow::Result<Arc<dyn ConflictResolver>> {
+    let config = &loaded.config;
+    let engine = engine(config)?;
+    let components = load_plugins(&engine, config, carried)?;
+    let wanted = config.aggregation.resolver();
+    let component = match (components.get(wanted), carried.get(wanted)) {
+        (Some(component), _) => component.clone(),
+        (None, Some(bytes)) => engine.load(source(wanted, bytes.clone(), BUILT_IN)).map_err(with_hint)?,
+        (None, None) => {
+            let known: Vec<_> = components.keys().chain(carried.keys()).map(String::as_str).collect();
+            let hint = match known.as_slice() {
+                [] => "this build carries no components; load one under `plugins`".to_owned(),
+                known => format!("there are: {}", known.join(", ")),
+            };
+            bail!("`aggregation.conflictResolution` needs the component `{wanted}`, which is not loaded ({hint})");
+        }
+    };
+    let resolver_config = config.aggregation.resolver_config();
+    let problems = component.check_config(CONFLICT_RESOLVER, &resolver_config).map_err(with_hint)?;
+    if !problems.is_empty() {
+        let lines: Vec<_> = problems.iter().map(|problem| component_problem(loaded, problem)).collect();
+        bail!("component `{wanted}` does not accept its config\n{}", lines.join("\n"));
+    }
+    component.conflict_resolver(&resolver_config).map_err(with_hint)
+}
+
+/// Every component of the configuration, by name.
+fn load_plugins(
+    engine: &Arc<PluginEngine>,
+    config: &Config,
+    carried: &Carried,
+) -> anyhow::Result<BTreeMap<String, Component>> {
+    let mut components = BTreeMap::new();
+    for plugin in &config.plugins {
+        if carried.contains_key(&plugin.name) {
+            bail!("plugin `{}` has the name of a component that comes with the host; give it another", plugin.name);
+        }
+        components.insert(plugin.name.clone(), load_plugin(engine, plugin)?);
+    }
+    Ok(components)
+}
+
+/// The components of a configuration that were compiled and checked.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedComponents {
+    /// Label of the component that decides names.
+    pub conflict_resolver: String,
+    /// Names and versions of the components that the configuration loads.
+    pub loaded: Vec<String>,
+}
+
+/// Compiles and checks the components of a configuration, as starting a host would.
+pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
+    let carried = carried_components();
+    let resolver = conflict_resolver(loaded, &carried)?;
+    let components = load_plugins(&engine(&loaded.config)?, &loaded.config, &carried)?;
+    let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
+    Ok(CheckedComponents {
+        conflict_resolver: resolver.label().to_owned(),
+        loaded: components.iter().map(label).collect(),
+    })
+}
+
+/// The component `name` that this build carries.
+pub fn carried_component(name: &str) -> Option<Cow<'static, [u8]>> {
+    carried_components().remove(name)
+}
+
+/// A problem that a component finds in its config, with the place in the file.
+fn component_problem(loaded: &Loaded, problem: &vmcp_core::extension::ComponentConfigProblem) -> String {
+    let pointer = format!("/aggregation/conflictResolutionConfig{}", problem.pointer);
+    loaded.problem_at(&pointer, Rule::BadValue, problem.message.clone(), None).to_string()
+}
+
+/// The engine that all components share, with the compile cache of `config`.
+fn engine(config: &Config) -> anyhow::Result<Arc<PluginEngine>> {
+    PluginEngine::new(EngineOptions { cache_dir: Some(cache_dir(config)?), ..EngineOptions::default() }).map_err(with_hint)
+}
+
+fn load_plugin(engine: &Arc<PluginEngine>, plugin: &PluginConfig) -> anyhow::Result<Component> {
+    let bytes = std::fs::read(&plugin.source)
+        .with_context(|| format!("plugin `{}`: cannot read `{}`", plugin.name, plugin.source))?;
+    let limits = Limits {
+        memory: plugin.limits.memory.map(|size| size.as_bytes()),
+        running_time: plugin.limits.running_time.map(|time| time.as_duration()),
+        output: plugin.limits.output_size.map(|size| size.as_bytes()),
+    };
+    let source = ComponentSource {
+        sha256: plugin.sha256.clone(),
+        grants: Grants { wasi: plugin.grants.wasi.clone() },
+        limits,
+        ..source(&plugin.name, bytes.into(), &plugin.source)
+    };
+    engine.load(source).map_err(with_hint)
+}
+
+fn source(name: &str, bytes: Cow<'static, [u8]>, origin: &str) -> ComponentSource {
+    ComponentSource {
+        name: name.to_owned(),
+        bytes,
+        origin: origin.to_owned(),
+        sha256: None,
+        grants: Grants::default(),
+        limits: Limits::default(),
+    }
+}
+
+/// An error of a component with its cause, and what to do about it.
+pub fn with_hint(error: vmcp_plugin::PluginError) -> anyhow::Error {
+    let hint = error.hint();
+    let error = anyhow::Error::new(error);
+    match hint {
+        Some(hint) => {
+            let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            anyhow!("{message}\nhint: {hint}")
+        }
+        None => error,
+    }
+}
+
+/// One watcher ends the processes of all stdio backends if the host cannot.
+fn watcher(config: &Config) -> Option<Watcher> {
+    let has_processes = config.backends.iter().any(|b| matches!(b.transport, TransportConfig::Stdio { .. }));
+    has_processes.then(Watcher::spawn)
+}
+
+fn backend_spec(config: &Config, backend: &BackendConfig) -> anyhow::Result<BackendSpec> {
+    let headers: HeaderMap = config.headers_for(&backend.name)?.into_iter().collect();
+    let ca_bundle = backend.ca_bundle_path.clone();
+    let transport = match &backend.transport {
+        TransportConfig::StreamableHttp { url } => Transport::StreamableHttp { url: url.clone(), headers, ca_bundle },
+        TransportConfig::Sse { url } => Transport::Sse { url: url.clone(), headers, ca_bundle },
+        TransportConfig::Stdio { command, args, env, env_from, cwd } => {
+            let inherited = env_from.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
+            let mut variables: Vec<_> = inherited.collect();
+            for (name, secret) in env {
+                let value = secret
+                    .resolve()
+                    .with_context(|| format!("variable `{name}` of backend `{}` has no value", backend.name))?;
+                variables.push((name.clone(), value));
+            }
+            Transport::Stdio {
+                command: command.to_string_lossy().into_owned(),
+                args: args.clone(),
+                env: variables,
+                cwd: cwd.clone(),
+            }
+        }
+    };
+    Ok(BackendSpec {
+        id: backend.name.clone(),
+        transport,
+        request_timeout: config.request_timeout(&backend.name),
+        start_timeout: backend.start_timeout.as_duration(),
+        idle_timeout: backend.idle_timeout.map(|timeout| timeout.as_duration()),
+        lazy: backend.lazy,
+        max_concurrency: backend.max_concurrency,
+        max_processes: backend.max_processes,
+        shared_sessions: backend.sessions == SessionSharing::Shared,
+        reply_limit: config.server.reply_limit.as_usize(),
+    })
+}
+
+/// The folder for what must last: `stateDir`, else the user's state folder, per `name`.
+pub fn state_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    match &config.state_dir {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(user_folder("XDG_STATE_HOME", ".local/state")?.join(vmcp_core::id::legalised(&config.name))),
+    }
+}
+
+/// The folder for what can be made again: `cacheDir`, else the user's cache folder.
+pub fn cache_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    config.cache_dir.clone().map_or_else(|| user_folder("XDG_CACHE_HOME", ".cache"), Ok)
+}
+
+/// `vmcp-host` below the folder that `variable` names, or below `default` in the home folder.
+fn user_folder(variable: &str, default: &str) -> anyhow::Result<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let named = std::env::var_os(variable).map(PathBuf::from).and_then(absolute);
+    let folder = named.or_else(|| Some(std::env::home_dir().and_then(absolute)?.join(default)));
+    let folder = folder.with_context(|| format!("neither {variable} nor HOME is set; set `stateDir` and `cacheDir`"))?;
+    Ok(folder.join("vmcp-host"))
+}
+
+/// Makes `folder` for its owner alone.
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot make the state folder {}", folder.display()))
+}

@@ -1,0 +1,34 @@
+//! `plugin`: WebAssembly components, seen from outside.
+
+use std::{borrow::Cow, process::ExitCode};
+
+use anyhow::Context as _;
+use vmcp_plugin::{EngineOptions, PluginEngine, inspect};
+
+use crate::{
+    cli::{Inspect, Plugin},
+    exit::Failure,
+    report,
+};
+
+pub(crate) fn run(arguments: &Plugin) -> anyhow::Result<ExitCode> {
+    match arguments {
+        Plugin::Inspect(arguments) => inspect_file(arguments),
+    }
+}
+
+fn inspect_file(arguments: &Inspect) -> anyhow::Result<ExitCode> {
+    let name = arguments.file.display().to_string();
+    let bytes: Cow<'static, [u8]> = match vmcp_host::carried_component(&name) {
+        Some(bytes) if !arguments.file.exists() => bytes,
+        _ => std::fs::read(&arguments.file).with_context(|| format!("cannot read `{name}`"))?.into(),
+    };
+    let engine = PluginEngine::new(EngineOptions::default())?;
+    let inspection = inspect(&engine, &bytes, &name)
+        .map_err(|error| vmcp_host::with_hint(error).context(Failure::Component))?;
+    match arguments.json {
+        true => report::json(&serde_json::to_value(&inspection)?),
+        false => report::inspection(&inspection),
+    }
+    Ok(if inspection.problem.is_none() { ExitCode::SUCCESS } else { Failure::Component.into() })
+}

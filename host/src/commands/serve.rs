@@ -1,0 +1,127 @@
+//! `serve`: from the configuration to a host that answers, and back to nothing.
+
+use std::{io::ErrorKind, process::ExitCode, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use vmcp_config::{IncomingAuthType, Loaded};
+use vmcp_host::{Host, HostBuilder, state_dir};
+use vmcp_server::{
+    admin::AdminSocket,
+    guard::Guard,
+    http::{self, HttpOptions},
+    stream::{self, StreamOptions},
+};
+
+use crate::{cli::Serve, exit::Failure, lifecycle, report};
+
+pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    // The port comes first: nobody should wait for backends to hear that it is taken.
+    let listener = match arguments.stdio {
+        true => None,
+        false => Some(listen(&arguments, &loaded).await?),
+    };
+    let host = HostBuilder::new(loaded).build().await.map_err(|error| error.context(Failure::Component))?;
+    let message_limit = host.config().server.body_limit.as_usize();
+    open_admin_socket(&host, message_limit).await?;
+    let serving = match listener {
+        Some(listener) => {
+            let address = listener.local_addr()?;
+            let server = &host.config().server;
+            let options = HttpOptions {
+                gateway: host.gateway().clone(),
+                guard: Guard::new(address.ip(), &server.allowed_hosts, &server.allowed_origins),
+                body_limit: message_limit,
+                group: host.config().group_ref.clone().unwrap_or_default(),
+                shutdown: host.shutdown().clone(),
+            };
+            host.tasks().spawn(async move {
+                if let Err(error) = http::serve(listener, options).await {
+                    tracing::error!(%error, "the HTTP front broke");
+                }
+            });
+            Some(address)
+        }
+        None => {
+            let (gateway, shutdown) = (host.gateway().clone(), host.shutdown().clone());
+            let options = StreamOptions { message_limit, admin: false };
+            host.tasks().spawn(async move {
+                let served = stream::serve(gateway, tokio::io::stdin(), tokio::io::stdout(), options, shutdown.clone()).await;
+                if let Err(error) = served {
+                    tracing::error!(%error, "the stdio front broke");
+                }
+                // The client is gone, and with it the reason to be here.
+                shutdown.cancel();
+            });
+            None
+        }
+    };
+    host.start();
+    let shutdown = host.shutdown().clone();
+    tokio::select! {
+        catalog = host.gateway().catalog() => match catalog {
+            Ok(catalog) => report::ready(&report::Ready {
+                title: host.config().name.as_str(),
+                endpoint: serving.map(http::endpoint_url),
+                config: &arguments.file.config,
+                catalog: &catalog,
+                backends: &host.gateway().status(),
+                took: began.elapsed(),
+            }),
+            Err(error) => {
+                host.stop().await;
+                return Err(anyhow::Error::new(SharedError(error)).context(Failure::Component));
+            }
+        },
+        () = lifecycle::until_stopped(&shutdown) => {
+            host.stop().await;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    lifecycle::until_stopped(&shutdown).await;
+    host.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error that the gateway keeps too.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct SharedError(Arc<vmcp_gateway::aggregator::AggregateError>);
+
+async fn listen(arguments: &Serve, loaded: &Loaded) -> anyhow::Result<TcpListener> {
+    let anonymous = loaded.config.incoming_auth.kind == IncomingAuthType::Anonymous;
+    if anonymous && !arguments.host.is_loopback() && !arguments.allow_anonymous_remote {
+        return Err(anyhow!(
+            "{} can be reached by others, and the configuration lets everyone in (`incomingAuth.type: anonymous`)\n\
+             hint: listen on 127.0.0.1, or say `--allow-anonymous-remote` if something else keeps strangers out",
+            arguments.host
+        )
+        .context(Failure::Address));
+    }
+    TcpListener::bind((arguments.host, arguments.port)).await.map_err(|error| {
+        let port = arguments.port;
+        match error.kind() {
+            ErrorKind::AddrInUse => anyhow!(
+                "port {port} is already in use, try 'vmcp-host serve -c {} -p 0' to pick a free port",
+                arguments.file.config.display()
+            ),
+            _ => anyhow::Error::new(error).context(format!("cannot listen on {}:{port}", arguments.host)),
+        }
+        .context(Failure::Address)
+    })
+}
+
+/// Opens the owner's socket, unless another host of the same state folder has it.
+async fn open_admin_socket(host: &Host, message_limit: usize) -> anyhow::Result<()> {
+    let folder = state_dir(host.config())?;
+    let socket = AdminSocket::open(&folder).await.with_context(|| format!("cannot open a socket in {}", folder.display()))?;
+    match socket {
+        Some(socket) => {
+            let (gateway, tasks, shutdown) = (host.gateway().clone(), host.tasks().clone(), host.shutdown().clone());
+            host.tasks().spawn(socket.serve(gateway, message_limit, tasks, shutdown));
+        }
+        None => tracing::info!(folder = %folder.display(), "another host serves the admin socket of this state folder"),
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! How a command speaks to a host: over the socket of the one that runs, else to one that is started for the command alone.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio_util::sync::CancellationToken;
+use vmcp_config::Loaded;
+use vmcp_host::{Host, HostBuilder, state_dir};
+use vmcp_server::{
+    admin,
+    stream::{self, StreamOptions},
+};
+
+use crate::exit::Failure;
+
+/// Longest answer of a host that is read, in bytes.
+const MESSAGE_LIMIT: usize = 512 << 20;
+
+/// A conversation with a host.
+pub(crate) struct HostSession {
+    reader: Box<dyn AsyncBufRead + Unpin + Send>,
+    writer: Box<dyn AsyncWrite + Unpin + Send>,
+    next_id: u64,
+    /// The host that was started for this conversation, if none ran.
+    own: Option<Host>,
+}
+
+impl HostSession {
+    /// Speaks to the host that serves the configuration at `path`, or starts one for as long as the command runs.
+    pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
+        let loaded = super::load(path)?;
+        if let Some((reader, writer)) = attach(&loaded).await? {
+            return Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: None });
+        }
+        let host = HostBuilder::new(loaded).build().await.map_err(|error| error.context(Failure::Component))?;
+        host.start();
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (gateway, shutdown) = (host.gateway().clone(), host.shutdown().clone());
+        host.tasks().spawn(async move {
+            let (reader, writer) = tokio::io::split(theirs);
+            let options = StreamOptions { message_limit: MESSAGE_LIMIT, admin: true };
+            // It ends with the command; there is nobody left to tell.
+            let _ = stream::serve(gateway, reader, writer, options, shutdown).await;
+        });
+        let (reader, writer) = tokio::io::split(ours);
+        Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: Some(host) })
+    }
+
+    /// Whether this host was started for the command.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The `result` that answers `method`.
+    ///
+    /// # Errors
+    /// Names the JSON-RPC error, if that is the answer.
+    pub(crate) async fn ask(&mut self, method: &str, mut params: Value) -> anyhow::Result<Value> {
+        self.next_id += 1;
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "vmcp-host", "version": env!("CARGO_PKG_VERSION") },
+        });
+        let mut line = json!({ "jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params }).to_string();
+        line.push('\n');
+        self.writer.write_all(line.as_bytes()).await.context("the host is gone")?;
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line).await.context("the host is gone")? == 0 {
+                bail!("the host is gone");
+            }
+            let mut message: Value = serde_json::from_str(&line).context("the host sent no JSON")?;
+            if message["id"] != self.next_id {
+                continue;
+            }
+            if let Some(error) = message.get("error") {
+                let text = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+                return Err(anyhow!("{text}"));
+            }
+            return Ok(message["result"].take());
+        }
+    }
+
+    /// Ends the conversation, and the host if it was started for it.
+    pub(crate) async fn close(self) {
+        if let Some(host) = self.own {
+            host.stop().await;
+        }
+    }
+}
+
+#[cfg(unix)]
+type Attached = (tokio::net::unix::OwnedReadHalf, tokio::net::unix::OwnedWriteHalf);
+
+/// The socket of the host that serves `loaded`, if one runs.
+#[cfg(unix)]
+async fn attach(loaded: &Loaded) -> anyhow::Result<Option<Attached>> {
+    let path = admin::socket_path(&state_dir(&loaded.config)?);
+    Ok(tokio::net::UnixStream::connect(path).await.ok().map(tokio::net::UnixStream::into_split))
+}
+
+#[cfg(not(unix))]
+async fn attach(_: &Loaded) -> anyhow::Result<Option<(tokio::io::Empty, tokio::io::Sink)>> {
+    Ok(None)
+}
+
+/// Passes standard input and output through to the running host.
+pub(crate) async fn pass_through(path: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = super::load(path)?;
+    let Some((mut reader, mut writer)) = attach(&loaded).await? else {
+        return Err(anyhow!(
+            "no host is running for {0}\nhint: start it with 'vmcp-host serve -c {0}', or let the client start its own with \
+             'vmcp-host serve --stdio -c {0}'",
+            path.display()
+        )
+        .context(Failure::NotRunning));
+    };
+    let closed = CancellationToken::new();
+    let to_host = async {
+        let copied = tokio::io::copy(&mut tokio::io::stdin(), &mut writer).await;
+        // The host answers what it was asked, then closes its side.
+        let _ = writer.shutdown().await;
+        copied.map(|_| ())
+    };
+    let from_host = async {
+        let copied = tokio::io::copy(&mut reader, &mut tokio::io::stdout()).await;
+        closed.cancel();
+        copied.map(|_| ())
+    };
+    let to_host = async {
+        tokio::select! {
+            copied = to_host => copied,
+            () = closed.cancelled() => Ok(()),
+        }
+    };
+    tokio::try_join!(to_host, from_host).context("the connection to the host broke")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,51 @@
+//! Exit codes. They are part of the interface: scripts may rely on them.
+
+use std::process::ExitCode;
+
+/// What went wrong, as far as the exit code tells it. Anything else is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Config,
+    /// A component was refused, or could not decide.
+    #[error("a component was refused")]
+    Component,
+    /// The address is in use, or may not be listened on.
+    #[error("the address cannot be listened on")]
+    Address,
+    /// No host is running for this configuration.
+    #[error("no host is running")]
+    NotRunning,
+    /// The tool answered with an error.
+    #[error("the tool answered with an error")]
+    Tool,
+    /// At least one backend is not well.
+    #[error("a backend is not well")]
+    Unwell,
+}
+
+impl Failure {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            // 2 is clap's, for arguments that make no sense.
+            Self::Config => 3,
+            Self::Component => 4,
+            Self::Address => 5,
+            Self::NotRunning => 6,
+            Self::Tool => 7,
+            Self::Unwell => 8,
+        }
+    }
+}
+
+/// The code for an error, from the [`Failure`] in its chain.
+pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(error.downcast_ref::<Failure>().map_or(1, |failure| failure.code()))
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        failure.code().into()
+    }
+}

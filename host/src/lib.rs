@@ -1,0 +1,21 @@
+//! vmcp-host as a library: the same host that the program runs, for programs that embed it.
+//!
+//! ```no_run
+//! # async fn run() -> anyhow::Result<()> {
+//! let loaded = vmcp_host::config::load("vmcp.yaml".as_ref())?;
+//! let host = vmcp_host::HostBuilder::new(loaded).build().await?;
+//! host.start();
+//! println!("{} tools", host.gateway().catalog().await?.tools.entries().len());
+//! host.stop().await;
+//! # Ok(()) }
+//! ```
+
+mod assemble;
+
+pub use assemble::{
+    CheckedComponents, Host, HostBuilder, cache_dir, carried_component, check_components, state_dir, with_hint,
+};
+pub use vmcp_config as config;
+pub use vmcp_gateway as gateway;
+pub use vmcp_plugin as plugin;
+pub use vmcp_server as server;

@@ -1,0 +1,25 @@
+//! From ready to gone: waits for a reason to stop, then gives what is under way its grace.
+
+use tokio_util::sync::CancellationToken;
+
+/// Waits for Ctrl-C, SIGTERM or SIGHUP, or until `shutdown` fires for another reason.
+pub(crate) async fn until_stopped(shutdown: &CancellationToken) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+            return shutdown.cancelled().await;
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => tracing::info!("interrupted, stopping"),
+            _ = terminate.recv() => tracing::info!("asked to stop"),
+            _ = hang_up.recv() => tracing::info!("the terminal is gone, stopping"),
+            () = shutdown.cancelled() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted, stopping"),
+        () = shutdown.cancelled() => {}
+    }
+}

@@ -1,0 +1,244 @@
+//! The one place that prints: results to standard output, everything else to standard error.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use comfy_table::{Cell, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde_json::Value;
+use vmcp_config::{ConfigError, IncomingAuthType, Loaded, Problem};
+use vmcp_core::catalog::Catalog;
+use vmcp_gateway::gateway::BackendStatus;
+use vmcp_host::CheckedComponents;
+use vmcp_plugin::{ImportStatus, Inspection};
+
+/// A line on standard output.
+pub(crate) fn line(text: &str) {
+    // A closed pipe is the reader's choice.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// A line on standard error.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+pub(crate) fn json(value: &Value) {
+    line(&serde_json::to_string_pretty(value).expect("a JSON value serialises"));
+}
+
+/// An error with everything that led to it.
+pub(crate) fn error(error: &anyhow::Error) {
+    note(&format!("error: {error:#}"));
+}
+
+pub(crate) fn problem(problem: &Problem) {
+    note(&problem.to_string());
+}
+
+/// All problems of a configuration file.
+pub(crate) fn config_error(error: &ConfigError) {
+    let problems = error.problems();
+    if problems.is_empty() {
+        return self::error(&anyhow::anyhow!("{error}"));
+    }
+    problems.iter().for_each(problem);
+    let count = problems.len();
+    note(&format!("error: {count} problem{}", if count == 1 { "" } else { "s" }));
+}
+
+/// What `serve` has to say when it is ready.
+pub(crate) struct Ready<'a> {
+    pub title: &'a str,
+    /// Absent on stdio.
+    pub endpoint: Option<String>,
+    pub config: &'a Path,
+    pub catalog: &'a Catalog,
+    pub backends: &'a [BackendStatus],
+    pub took: Duration,
+}
+
+/// Tells where the host is, what it offers, and how clients find it. On stdio all of this goes to standard error.
+pub(crate) fn ready(ready: &Ready<'_>) {
+    let Ready { title, endpoint, config, catalog, backends, took } = ready;
+    let naming = &catalog.naming;
+    let named = catalog.tools.entries().len() + catalog.prompts.entries().len();
+    let mut text = format!("{title} is ready after {}\n", milliseconds(*took));
+    match endpoint {
+        Some(endpoint) => text.push_str(&format!("  endpoint   {endpoint}\n")),
+        None => text.push_str("  endpoint   standard input and output\n"),
+    }
+    let healthy = backends.iter().filter(|backend| backend.health == "healthy").count();
+    text.push_str(&format!("  backends   {healthy} of {} ready\n", backends.len()));
+    for backend in *backends {
+        let what = match (&backend.report.last_error, backend.health) {
+            (_, "healthy") => format!("{} tools", backend.offers[0]),
+            (Some(error), health) => format!("{health}: {error}"),
+            (None, health) => health.to_owned(),
+        };
+        text.push_str(&format!("             - {}: {what}\n", backend.report.name));
+    }
+    text.push_str(&format!(
+        "  offers     {} tools, {} prompts, {} resources, {} templates\n",
+        catalog.tools.entries().len(),
+        catalog.prompts.entries().len(),
+        catalog.resources.entries().len(),
+        catalog.templates.entries().len(),
+    ));
+    if !naming.resolver.is_empty() {
+        let took = milliseconds(naming.took);
+        text.push_str(&format!("  names      {} ({} of {named} renamed, {took})\n", naming.resolver, naming.renamed));
+    }
+    if !catalog.hidden.is_empty() {
+        text.push_str(&format!("  hidden     {}; see 'vmcp-host tools --all -c {}'\n", catalog.hidden.len(), config.display()));
+    }
+    match endpoint {
+        Some(endpoint) => {
+            text.push_str(&format!(
+                "\nTo connect:\n  \
+                 claude mcp add --transport http {title} {endpoint}\n  \
+                 codex mcp add {title} --url {endpoint}\n  \
+                 code --add-mcp '{{\"name\":\"{title}\",\"type\":\"http\",\"url\":\"{endpoint}\"}}'\n  \
+                 other clients: {{\"mcpServers\": {{\"{title}\": {{\"type\": \"http\", \"url\": \"{endpoint}\"}}}}}}\n  \
+                 stdio clients: vmcp-host connect -c {}",
+                config.display()
+            ));
+            line(&text);
+        }
+        None => note(&text),
+    }
+}
+
+/// What `validate` says of a good configuration.
+pub(crate) fn summary(loaded: &Loaded, components: &CheckedComponents) {
+    let config = &loaded.config;
+    line(&format!("{} is valid", config.name));
+    line(&format!("  group        {}", config.group_ref.as_deref().unwrap_or("–")));
+    let incoming = match config.incoming_auth.kind {
+        IncomingAuthType::Anonymous => "anonymous",
+        IncomingAuthType::Local => "local",
+        IncomingAuthType::Oidc => "oidc",
+    };
+    line(&format!("  incoming     {incoming}"));
+    line(&format!("  outgoing     {} strategies", config.outgoing_auth.backends.len()));
+    line(&format!("  backends     {}", config.backends.len()));
+    line(&format!("  names        {}", components.conflict_resolver));
+    line(&format!("  components   {}", if components.loaded.is_empty() { "–".into() } else { components.loaded.join(", ") }));
+    line(&format!("  composites   {}", config.composite_tools.len()));
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+/// The answer of a host to `vmcp/catalog`.
+pub(crate) fn catalog(catalog: &Value) {
+    let mut table = table(["name", "kind", "backend", "there", "why", "decided by"]);
+    let entries = catalog["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for entry in entries {
+        let state = entry["state"].as_str().unwrap_or_default();
+        let name = match state {
+            "advertised" => text(&entry["name"]),
+            state => format!("{} ({state})", text(&entry["name"])),
+        };
+        let cells = [name, text(&entry["kind"]), text(&entry["backend"]), text(&entry["original"]), text(&entry["why"]), text(&entry["by"])];
+        table.add_row(cells.map(Cell::new));
+    }
+    line(&table.to_string());
+    line(&format!("{} entries; names by {}", entries.len(), text(&catalog["names"]["resolver"])));
+}
+
+/// The answer of a host to `vmcp/status`.
+pub(crate) fn doctor(status: &Value, is_own: bool) {
+    let mut table = table(["backend", "health", "transport", "protocol", "server", "tools", "started in", "restarts", "last error"]);
+    for backend in status["backends"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let started = backend["startMs"].as_u64().map_or_else(|| "–".into(), |ms| format!("{ms} ms"));
+        let protocol = match &backend["era"] {
+            Value::String(era) => format!("{} ({era})", text(&backend["revision"])),
+            _ => "–".into(),
+        };
+        let error = match (&backend["lastError"], &backend["discoveryError"]) {
+            (Value::String(error), _) | (Value::Null, Value::String(error)) => error.clone(),
+            _ => "–".into(),
+        };
+        let cells = [
+            text(&backend["name"]),
+            text(&backend["health"]),
+            text(&backend["transport"]),
+            protocol,
+            format!("{} {}", text(&backend["serverName"]), text(&backend["serverVersion"])),
+            text(&backend["offers"][0]),
+            started,
+            text(&backend["restarts"]),
+            error,
+        ];
+        table.add_row(cells.map(Cell::new));
+    }
+    line(&table.to_string());
+    line(match is_own {
+        true => "asked of a host started for this; none is running for this configuration",
+        false => "asked of the running host",
+    });
+}
+
+/// The result of a tool as text, the rest as JSON.
+pub(crate) fn tool_result(result: &Value) {
+    let blocks = result["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for block in blocks {
+        match block["text"].as_str().filter(|_| block["type"] == "text") {
+            Some(text) => line(text),
+            None => json(block),
+        }
+    }
+    if blocks.is_empty() {
+        json(result);
+    }
+}
+
+pub(crate) fn inspection(inspection: &Inspection) {
+    line(&format!("{}  {} bytes  sha256 {}", inspection.name, inspection.size, inspection.sha256));
+    if let Some(description) = &inspection.description {
+        line(&format!("  {} {}: {}", description.name, description.version, description.summary));
+    }
+    for world in &inspection.worlds {
+        let version = world.version.as_deref().map(|version| format!("@{version}")).unwrap_or_default();
+        let remark = if world.supported { "" } else { " (this host cannot use it)" };
+        line(&format!("  world    {}{version}{remark}", world.world));
+        if let Some(schema) = &world.config_schema {
+            line(&format!("  config   {schema}"));
+        }
+    }
+    for import in &inspection.imports {
+        let remark = match import.status {
+            ImportStatus::Offered => "every component has it",
+            ImportStatus::TypesOnly => "types only",
+            ImportStatus::NeedsGrant => "needs a grant",
+            ImportStatus::OtherVersion => "this host offers another version",
+            ImportStatus::Unknown => "this host does not offer it",
+        };
+        line(&format!("  import   {} ({remark})", import.import));
+    }
+    if let Some(grants) = &inspection.grants {
+        line(&format!("  to grant {grants}"));
+    }
+    if let Some(problem) = &inspection.problem {
+        note(&format!("error: {problem}"));
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// A value for a table.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,95 @@
+//! Unstable. The commands that people and CI both use: `cargo xtask COMMAND`.
+//!
+//! Light on purpose, since it is compiled before everything else: it starts other programs and knows no crate of the host.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
+
+mod bench;
+mod cache;
+mod docs;
+mod plugins;
+mod quality;
+mod schema;
+mod servers;
+mod steps;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+use crate::{bench::Bench, cache::Cache};
+
+/// Builds, checks and measures vmcp-host.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Format all code
+    Fmt {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Formatting, lints, licences and links, without running a test
+    Check,
+    /// Install what the tests need, build, and run every test
+    Test {
+        /// Passed on to the test runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install the real MCP servers and clients of the tests into the cache folder
+    InstallServers,
+    /// Rebuild the first-party components
+    Plugins {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Generate the JSON Schema and the reference page of the configuration
+    Schema {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure the release build
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
+    },
+    /// Check links, flags and keys that the documents name
+    DocsCheck,
+    /// Everything that CI runs
+    Ci,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cache = Cache::open()?;
+    match Cli::parse().command {
+        Command::Fmt { check } => quality::fmt(&cache, check),
+        Command::Check => quality::check(&cache),
+        Command::Test { arguments } => test::run(&cache, &arguments),
+        Command::InstallServers => servers::install(&cache),
+        Command::Plugins { check } => plugins::run(check),
+        Command::Schema { check } => schema::run(&cache, check),
+        Command::Bench { bench } => bench::run_bench(&cache, &bench),
+        Command::DocsCheck => docs::check(&cache),
+        Command::Ci => ci(&cache),
+    }
+}
+
+/// What has to hold before a change lands; the quick checks first.
+fn ci(cache: &Cache) -> anyhow::Result<()> {
+    quality::fmt(cache, true)?;
+    quality::deny(cache)?;
+    docs::check_links(cache)?;
+    quality::clippy(cache)?;
+    steps::step("components");
+    plugins::run(true)?;
+    schema::run(cache, true)?;
+    test::run(cache, &[])?;
+    docs::check(cache)
+}

@@ -1,0 +1,31 @@
+//! Runs every test: the binaries are built first, since the tests in `tests/` start them.
+
+use std::path::Path;
+
+use crate::{
+    cache::Cache,
+    servers,
+    steps::{self, is_there, step},
+};
+
+/// `arguments` go to nextest, or to `cargo test` where nextest is missing.
+pub(crate) fn run(cache: &Cache, arguments: &[String]) -> anyhow::Result<()> {
+    servers::install(cache)?;
+    build_binaries(cache)?;
+    if is_there(Path::new("cargo-nextest")) {
+        let mut nextest = cache.cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+        steps::run(nextest.args(arguments))?;
+    } else {
+        step("cargo-nextest is not installed; `cargo test` runs the same tests, only more slowly");
+        let mut test =
+            cache.cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        steps::run(test.args(arguments))?;
+    }
+    step(&format!("all passed; servers, clients and builds are kept in {}", cache.dir().display()));
+    Ok(())
+}
+
+/// The binaries in the feature set of the tests, so that nothing is compiled twice.
+pub(crate) fn build_binaries(cache: &Cache) -> anyhow::Result<()> {
+    steps::run(&mut cache.cargo(&["build", "--workspace", "--bins", "--locked"]))
+}

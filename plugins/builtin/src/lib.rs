@@ -1,0 +1,27 @@
+//! The components that the host carries inside its binary, as built from `plugins/` by `cargo xtask plugins`.
+//!
+//! STABILITY: internal. Nothing but bytes: the host loads them by the path that a user's file takes. They are committed so that
+//! neither `cargo install` nor `cargo test` needs a compiler for WebAssembly; `components.lock` ties them to their sources.
+
+/// One component of the host's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// By which the configuration knows it.
+    pub name: &'static str,
+    /// The component's bytes.
+    pub wasm: &'static [u8],
+}
+
+/// All of them, by name.
+pub fn all() -> &'static [Builtin] {
+    const ALL: &[Builtin] = &[
+        Builtin { name: "manual", wasm: include_bytes!("../manual.wasm") },
+        Builtin { name: "prefix", wasm: include_bytes!("../prefix.wasm") },
+        Builtin { name: "priority", wasm: include_bytes!("../priority.wasm") },
+        Builtin { name: "smart", wasm: include_bytes!("../smart.wasm") },
+    ];
+    ALL
+}
+
+#[cfg(test)]
+mod tests;

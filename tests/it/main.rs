@@ -1,0 +1,15 @@
+//! Everything that the host promises to those outside, tested through its outer door. One binary, because linking is slow.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod aggregation;
+mod cli;
+mod clients;
+mod documents;
+mod faults;
+mod fidelity;
+mod lifecycle;
+mod plugins;
+mod real_servers;
+mod routing;
+mod serving;
+mod stdio;

@@ -1,0 +1,126 @@
+//! A call on its way: progress, cancellation, concurrency, and errors that say whose fault it was.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::json;
+use vmcp_tests::{Behaviour, FakeBackend, Mcp, TestHost};
+
+fn transports() -> [FakeBackend; 5] {
+    let new = FakeBackend::new;
+    [new(), new().http(), new().sse(), new().modern(), new().modern().http()]
+}
+
+#[tokio::test]
+async fn progress_passes_through_and_extends_the_timeout() {
+    for backend in transports() {
+        let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
+        let slow = backend.tool("slow", Behaviour::Progress { every_ms: 300, times: 4 });
+        let host = TestHost::builder().backend_with("b", slow, json!({ "requestTimeout": "800ms" })).start().await;
+        for client in [host.connect().await, host.connect_modern()] {
+            let params = json!({ "name": "slow", "arguments": {}, "_meta": { "progressToken": "mine" } });
+            let reply = client.request("tools/call", params).await;
+            assert_eq!(reply.text(), "4 steps", "{what}");
+            let tokens: Vec<_> = reply.notifications.iter().map(|one| &one["params"]["progressToken"]).collect();
+            assert_eq!(tokens, ["mine"; 4], "{what}");
+            assert_eq!(reply.notifications[0]["params"]["xFuture"], 1, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_call_is_cancelled_at_the_backend() {
+    for backend in transports() {
+        let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
+        let backend = backend
+            .tool("never", Behaviour::Progress { every_ms: 20, times: 100_000 })
+            .tool("count", Behaviour::Cancellations);
+        let host = TestHost::builder().backend_with("b", backend, json!({ "maxProcesses": 1 })).start().await;
+        let params = json!({ "name": "never", "arguments": {}, "_meta": { "progressToken": 1 } });
+        let legacy = host.connect().await;
+        let mut pending = legacy.start("tools/call", params.clone()).await;
+        pending.notification().await;
+        legacy.notify("notifications/cancelled", json!({ "requestId": pending.id, "reason": "no more" })).await;
+        assert_eq!(legacy.call("count", json!({ "atLeast": 1 })).await.text(), "1", "{what}");
+
+        // In the modern era closing the stream cancels.
+        let modern = host.connect_modern();
+        let mut pending = modern.start("tools/call", params).await;
+        pending.notification().await;
+        drop(pending);
+        assert_eq!(modern.call("count", json!({ "atLeast": 2 })).await.text(), "2", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_one_client_run_side_by_side() {
+    for backend in transports() {
+        let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
+        let host = TestHost::builder().backend("b", backend.tool("late", Behaviour::Late { ms: 400 })).start().await;
+        let client = host.connect().await;
+        // The first call opens what the others share.
+        client.call("late", json!({})).await;
+        let start = Instant::now();
+        for reply in join_all((0..4).map(|_| client.call("late", json!({})))).await {
+            assert_eq!(reply.text(), "late", "{what}");
+        }
+        assert!(start.elapsed() < Duration::from_millis(1500), "{what}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_answer_is_named_with_a_kind() {
+    for backend in transports() {
+        let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
+        let backend =
+            backend.tool("never", Behaviour::Never).tool("wrong_id", Behaviour::WrongId).tool("echo", Behaviour::Echo);
+        let host =
+            TestHost::builder().backend_with("lame", backend, json!({ "requestTimeout": "300ms" })).start().await;
+        let client = host.connect().await;
+        for tool in ["never", "wrong_id"] {
+            let reply = client.call(tool, json!({})).await;
+            let kind = reply.error_kind();
+            assert!(kind == "timeout" || (tool == "wrong_id" && kind == "protocol"), "{what}: {}", reply.raw);
+            assert_eq!(reply.error()["data"]["backend"], "lame", "{what}");
+        }
+        assert_eq!(client.call("echo", json!({})).await.answered_by(), "lame", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_beyond_the_limit_is_refused_and_the_session_lives_on() {
+    for backend in transports() {
+        let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
+        let backend = backend.tool("big", Behaviour::Big { bytes: 3 << 20 }).tool("echo", Behaviour::Echo);
+        let host = TestHost::builder().backend("b", backend).yaml("server: { replyLimit: 1MiB }").start().await;
+        let client = host.connect().await;
+        assert_eq!(client.call("big", json!({})).await.error_kind(), "replyTooLarge", "{what}");
+        assert_eq!(client.call("echo", json!({})).await.answered_by(), "b", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_reply_below_the_limit_arrives() {
+    for backend in transports() {
+        let backend = backend.tool("big", Behaviour::Big { bytes: 9 << 20 });
+        let host = TestHost::builder().backend("b", backend).start().await;
+        assert_eq!(host.connect().await.call("big", json!({})).await.text().len(), 9 << 20);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_an_error_of_its_kind() {
+    let host = TestHost::builder().backend("b", FakeBackend::echo(["echo"]).resource("fake://one")).start().await;
+    let (legacy, modern) = (host.connect().await, host.connect_modern());
+    let code = async |client: &vmcp_tests::TestClient, method: &str, params| {
+        client.request(method, params).await.error()["code"].clone()
+    };
+    assert_eq!(code(&legacy, "tools/call", json!({ "name": "nope", "arguments": {} })).await, -32602);
+    assert_eq!(code(&modern, "tools/call", json!({ "name": "nope", "arguments": {} })).await, -32602);
+    assert_eq!(code(&legacy, "prompts/get", json!({ "name": "nope" })).await, -32602);
+    assert_eq!(code(&legacy, "resources/read", json!({ "uri": "fake://nope" })).await, -32002);
+    assert_eq!(code(&modern, "resources/read", json!({ "uri": "fake://nope" })).await, -32602);
+    assert_eq!(code(&legacy, "no/such", json!({})).await, -32601);
+    let unknown = modern.request("no/such", json!({})).await;
+    assert_eq!((unknown.status, &unknown.error()["code"]), (404, &json!(-32601)));
+}

@@ -1,0 +1,61 @@
+//! A client that costs next to nothing: one kept-alive connection, one request at a time, replies looked at but not parsed.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, client::conn::http1::SendRequest};
+use serde_json::{Value, json};
+
+use crate::{
+    era::{MODERN_REVISION, add_modern_meta},
+    http::{connect, split_url},
+};
+
+/// Calls one tool over and over.
+pub(super) struct Caller {
+    sender: SendRequest<Full<Bytes>>,
+    authority: String,
+    path: String,
+    tool: String,
+    /// The message up to its id, which comes last.
+    body: String,
+    next_id: u64,
+}
+
+impl Caller {
+    pub(super) async fn connect(url: &str, tool: &str, arguments: &Value) -> Self {
+        let (authority, path) = split_url(url);
+        let mut params = json!({ "name": tool, "arguments": arguments });
+        add_modern_meta(&mut params, &json!({}));
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id":"#);
+        let sender = connect(authority).await.unwrap();
+        Self { sender, authority: authority.to_owned(), path: path.to_owned(), tool: tool.to_owned(), body, next_id: 1 }
+    }
+
+    /// One call; what went wrong when it brought no result.
+    pub(super) async fn call(&mut self) -> Result<Duration, String> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let request = Request::post(self.path.as_str())
+            .header("host", self.authority.as_str())
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", MODERN_REVISION)
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", self.tool.as_str())
+            .body(Full::new(Bytes::from(format!("{}{id}}}", self.body))))
+            .expect("the headers are legal");
+        let start = Instant::now();
+        self.sender.ready().await.map_err(|error| error.to_string())?;
+        let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let latency = start.elapsed();
+        let has_result = body.windows(9).any(|window| window == b"\"result\":");
+        if status.is_success() && has_result {
+            return Ok(latency);
+        }
+        Err(format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(300)])))
+    }
+}

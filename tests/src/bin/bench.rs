@@ -1,0 +1,40 @@
+//! The benches of the shipped binary. `cargo xtask bench` builds both in release and starts this.
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+use clap::{Parser, ValueEnum};
+use vmcp_tests::bench::{faults, overhead, start};
+
+#[derive(Parser)]
+struct Arguments {
+    bench: Bench,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    Overhead,
+    Start,
+    Faults,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { bench, json } = Arguments::parse();
+    match bench {
+        Bench::Overhead => {
+            let rows = overhead::run().await?;
+            println!("{}", if json { serde_json::to_string_pretty(&rows)? } else { overhead::table(&rows) });
+        }
+        Bench::Faults => {
+            let rows = faults::run().await;
+            println!("{}", if json { serde_json::to_string_pretty(&rows)? } else { faults::table(&rows) });
+        }
+        Bench::Start => {
+            let start = start::run().await;
+            println!("{}", if json { serde_json::to_string_pretty(&start)? } else { start.sentence() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What a fake backend is asked to be. One JSON document, handed to the `fake-backend` binary as its only argument.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::era::Era;
+
+/// One fake MCP server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct FakeSpec {
+    /// Written into every reply, so that a test sees who answered.
+    pub name: String,
+    pub era: Era,
+    pub transport: Transport,
+    /// Port to listen on; 0 for a free one. Unused with stdio.
+    pub port: u16,
+    pub tools: Vec<FakeTool>,
+    pub prompts: Vec<String>,
+    /// URIs.
+    pub resources: Vec<String>,
+    pub instructions: Option<String>,
+    /// Tools per page of `tools/list`; all on one page when absent.
+    pub page_size: Option<usize>,
+    /// Answers every page with the same cursor.
+    pub repeats_cursor: bool,
+    /// Waits so long before it reads its first message.
+    pub starts_after_ms: u64,
+    /// Writes seven lines to stderr and exits with this code when the handshake comes.
+    pub dies_in_handshake: Option<i32>,
+    /// Exits at once while this file exists.
+    pub down_while: Option<PathBuf>,
+    /// Goes on after EOF and SIGTERM.
+    pub outlives_eof: bool,
+    /// Appends its process id, one per line and start.
+    pub pid_file: Option<PathBuf>,
+    /// Starts a child of its own that ignores everything, and appends that id to `pid_file` too.
+    pub has_grandchild: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Transport {
+    #[default]
+    Stdio,
+    /// Streamable HTTP at `/mcp`.
+    Http,
+    /// The older HTTP+SSE at `/sse`.
+    Sse,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FakeTool {
+    pub name: String,
+    pub behaviour: Behaviour,
+}
+
+/// What a tool does when it is called.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Behaviour {
+    /// Answers with its arguments as JSON text, or with `size` letters when that argument is given.
+    Echo,
+    /// Fields that no revision knows, an unknown content type, an unknown audience role.
+    Strange,
+    /// One PNG pixel.
+    Image,
+    /// A result with `isError`.
+    ToolError,
+    /// A JSON-RPC error with `data`.
+    RpcError,
+    /// The client's half of the handshake: its `initialize` params or the `_meta` of this call.
+    Handshake,
+    Never,
+    Late {
+        ms: u64,
+    },
+    Big {
+        bytes: usize,
+    },
+    /// A reply to a request that nobody made, and none to this one.
+    WrongId,
+    /// Exits without a reply.
+    Die,
+    /// Writes so much to stderr, then answers.
+    FloodStderr {
+        bytes: usize,
+    },
+    /// Adds a tool `added_N` and says that the list changed.
+    AddTool,
+    Progress {
+        every_ms: u64,
+        times: u32,
+    },
+    /// Waits until as many calls were cancelled as the argument `atLeast` says.
+    Cancellations,
+}
