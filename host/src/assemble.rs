@@ -13,7 +13,10 @@ use anyhow::{Context as _, anyhow, bail};
 use http::HeaderMap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
-use vmcp_config::{BackendConfig, Config, Loaded, PartialFailureMode, PluginConfig, Rule, SessionSharing, TransportConfig};
+use vmcp_config::{
+    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, SessionSharing,
+    TransportConfig,
+};
 use vmcp_core::{extension::ConflictResolver, json::RawJson};
 use vmcp_gateway::{Gateway, GatewayOptions, authored::HostInfo, last_seen::LastSeen, rules::Rules};
 use vmcp_plugin::{CONFLICT_RESOLVER, Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine};
@@ -166,10 +169,7 @@ fn carried_components() -> Carried {
 
 /// The component that the configuration names as resolver, with its config. Compiles every component of the configuration,
 /// so that a broken one is found now.
-fn conflict_resolver(
-    loaded: &Loaded,
-    carried: &Carried,
-) -> anyhow::Result<Arc<dyn ConflictResolver>> {
+fn conflict_resolver(loaded: &Loaded, carried: &Carried) -> anyhow::Result<Arc<dyn ConflictResolver>> {
     let config = &loaded.config;
     let engine = engine(config)?;
     let components = load_plugins(&engine, config, carried)?;
@@ -246,16 +246,17 @@ fn component_problem(loaded: &Loaded, problem: &vmcp_core::extension::ComponentC
 
 /// The engine that all components share, with the compile cache of `config`.
 fn engine(config: &Config) -> anyhow::Result<Arc<PluginEngine>> {
-    PluginEngine::new(EngineOptions { cache_dir: Some(cache_dir(config)?), ..EngineOptions::default() }).map_err(with_hint)
+    PluginEngine::new(EngineOptions { cache_dir: Some(cache_dir(config)?), ..EngineOptions::default() })
+        .map_err(with_hint)
 }
 
 fn load_plugin(engine: &Arc<PluginEngine>, plugin: &PluginConfig) -> anyhow::Result<Component> {
     let bytes = std::fs::read(&plugin.source)
         .with_context(|| format!("plugin `{}`: cannot read `{}`", plugin.name, plugin.source))?;
     let limits = Limits {
-        memory: plugin.limits.memory.map(|size| size.as_bytes()),
-        running_time: plugin.limits.running_time.map(|time| time.as_duration()),
-        output: plugin.limits.output_size.map(|size| size.as_bytes()),
+        memory: plugin.limits.memory.map(ByteSize::as_bytes),
+        running_time: plugin.limits.running_time.map(GoDuration::as_duration),
+        output: plugin.limits.output_size.map(ByteSize::as_bytes),
     };
     let source = ComponentSource {
         sha256: plugin.sha256.clone(),
@@ -324,7 +325,7 @@ fn backend_spec(config: &Config, backend: &BackendConfig) -> anyhow::Result<Back
         transport,
         request_timeout: config.request_timeout(&backend.name),
         start_timeout: backend.start_timeout.as_duration(),
-        idle_timeout: backend.idle_timeout.map(|timeout| timeout.as_duration()),
+        idle_timeout: backend.idle_timeout.map(GoDuration::as_duration),
         lazy: backend.lazy,
         max_concurrency: backend.max_concurrency,
         max_processes: backend.max_processes,
@@ -351,7 +352,8 @@ fn user_folder(variable: &str, default: &str) -> anyhow::Result<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let named = std::env::var_os(variable).map(PathBuf::from).and_then(absolute);
     let folder = named.or_else(|| Some(std::env::home_dir().and_then(absolute)?.join(default)));
-    let folder = folder.with_context(|| format!("neither {variable} nor HOME is set; set `stateDir` and `cacheDir`"))?;
+    let folder =
+        folder.with_context(|| format!("neither {variable} nor HOME is set; set `stateDir` and `cacheDir`"))?;
     Ok(folder.join("vmcp-host"))
 }
 

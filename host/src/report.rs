@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use comfy_table::{Cell, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::Value;
 use vmcp_config::{ConfigError, IncomingAuthType, Loaded, Problem};
 use vmcp_core::catalog::Catalog;
 use vmcp_gateway::gateway::BackendStatus;
 use vmcp_host::CheckedComponents;
 use vmcp_plugin::{ImportStatus, Inspection};
+
+use crate::exit::Failure;
 
 /// A line on standard output.
 pub(crate) fn line(text: &str) {
@@ -29,9 +31,11 @@ pub(crate) fn json(value: &Value) {
     line(&serde_json::to_string_pretty(value).expect("a JSON value serialises"));
 }
 
-/// An error with everything that led to it.
+/// An error with everything that led to it, but for the [`Failure`] that only stands for an exit code.
 pub(crate) fn error(error: &anyhow::Error) {
-    note(&format!("error: {error:#}"));
+    let classified = usize::from(error.is::<Failure>() && error.chain().nth(1).is_some());
+    let causes: Vec<_> = error.chain().skip(classified).map(ToString::to_string).collect();
+    note(&format!("error: {}", causes.join(": ")));
 }
 
 pub(crate) fn problem(problem: &Problem) {
@@ -63,52 +67,48 @@ pub(crate) struct Ready<'a> {
 /// Tells where the host is, what it offers, and how clients find it. On stdio all of this goes to standard error.
 pub(crate) fn ready(ready: &Ready<'_>) {
     let Ready { title, endpoint, config, catalog, backends, took } = ready;
-    let naming = &catalog.naming;
-    let named = catalog.tools.entries().len() + catalog.prompts.entries().len();
-    let mut text = format!("{title} is ready after {}\n", milliseconds(*took));
-    match endpoint {
-        Some(endpoint) => text.push_str(&format!("  endpoint   {endpoint}\n")),
-        None => text.push_str("  endpoint   standard input and output\n"),
-    }
+    let config = config.display();
     let healthy = backends.iter().filter(|backend| backend.health == "healthy").count();
-    text.push_str(&format!("  backends   {healthy} of {} ready\n", backends.len()));
-    for backend in *backends {
+    let mut lines = vec![
+        format!("{title} is ready after {}", milliseconds(*took)),
+        format!("  endpoint   {}", endpoint.as_deref().unwrap_or("standard input and output")),
+        format!("  backends   {healthy} of {} ready", backends.len()),
+    ];
+    lines.extend(backends.iter().map(|backend| {
         let what = match (&backend.report.last_error, backend.health) {
             (_, "healthy") => format!("{} tools", backend.offers[0]),
             (Some(error), health) => format!("{health}: {error}"),
             (None, health) => health.to_owned(),
         };
-        text.push_str(&format!("             - {}: {what}\n", backend.report.name));
-    }
-    text.push_str(&format!(
-        "  offers     {} tools, {} prompts, {} resources, {} templates\n",
+        format!("             - {}: {what}", backend.report.name)
+    }));
+    lines.push(format!(
+        "  offers     {} tools, {} prompts, {} resources, {} templates",
         catalog.tools.entries().len(),
         catalog.prompts.entries().len(),
         catalog.resources.entries().len(),
         catalog.templates.entries().len(),
     ));
+    let naming = &catalog.naming;
     if !naming.resolver.is_empty() {
+        let named = catalog.tools.entries().len() + catalog.prompts.entries().len();
         let took = milliseconds(naming.took);
-        text.push_str(&format!("  names      {} ({} of {named} renamed, {took})\n", naming.resolver, naming.renamed));
+        lines.push(format!("  names      {} ({} of {named} renamed, {took})", naming.resolver, naming.renamed));
     }
     if !catalog.hidden.is_empty() {
-        text.push_str(&format!("  hidden     {}; see 'vmcp-host tools --all -c {}'\n", catalog.hidden.len(), config.display()));
+        lines.push(format!("  hidden     {}; see 'vmcp-host tools --all -c {config}'", catalog.hidden.len()));
     }
-    match endpoint {
-        Some(endpoint) => {
-            text.push_str(&format!(
-                "\nTo connect:\n  \
-                 claude mcp add --transport http {title} {endpoint}\n  \
-                 codex mcp add {title} --url {endpoint}\n  \
-                 code --add-mcp '{{\"name\":\"{title}\",\"type\":\"http\",\"url\":\"{endpoint}\"}}'\n  \
-                 other clients: {{\"mcpServers\": {{\"{title}\": {{\"type\": \"http\", \"url\": \"{endpoint}\"}}}}}}\n  \
-                 stdio clients: vmcp-host connect -c {}",
-                config.display()
-            ));
-            line(&text);
-        }
-        None => note(&text),
-    }
+    let Some(endpoint) = endpoint else { return note(&lines.join("\n")) };
+    lines.extend([
+        String::new(),
+        "To connect:".into(),
+        format!("  claude mcp add --transport http {title} {endpoint}"),
+        format!("  codex mcp add {title} --url {endpoint}"),
+        format!(r#"  code --add-mcp '{{"name":"{title}","type":"http","url":"{endpoint}"}}'"#),
+        format!(r#"  other clients: {{"mcpServers": {{"{title}": {{"type": "http", "url": "{endpoint}"}}}}}}"#),
+        format!("  stdio clients: vmcp-host connect -c {config}"),
+    ]);
+    line(&lines.join("\n"));
 }
 
 /// What `validate` says of a good configuration.
@@ -125,13 +125,16 @@ pub(crate) fn summary(loaded: &Loaded, components: &CheckedComponents) {
     line(&format!("  outgoing     {} strategies", config.outgoing_auth.backends.len()));
     line(&format!("  backends     {}", config.backends.len()));
     line(&format!("  names        {}", components.conflict_resolver));
-    line(&format!("  components   {}", if components.loaded.is_empty() { "–".into() } else { components.loaded.join(", ") }));
+    line(&format!(
+        "  components   {}",
+        if components.loaded.is_empty() { "–".into() } else { components.loaded.join(", ") }
+    ));
     line(&format!("  composites   {}", config.composite_tools.len()));
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(UTF8_BORDERS_ONLY).set_header(header);
     table
 }
 
@@ -145,7 +148,14 @@ pub(crate) fn catalog(catalog: &Value) {
             "advertised" => text(&entry["name"]),
             state => format!("{} ({state})", text(&entry["name"])),
         };
-        let cells = [name, text(&entry["kind"]), text(&entry["backend"]), text(&entry["original"]), text(&entry["why"]), text(&entry["by"])];
+        let cells = [
+            name,
+            text(&entry["kind"]),
+            text(&entry["backend"]),
+            text(&entry["original"]),
+            text(&entry["why"]),
+            text(&entry["by"]),
+        ];
         table.add_row(cells.map(Cell::new));
     }
     line(&table.to_string());
@@ -154,7 +164,17 @@ pub(crate) fn catalog(catalog: &Value) {
 
 /// The answer of a host to `vmcp/status`.
 pub(crate) fn doctor(status: &Value, is_own: bool) {
-    let mut table = table(["backend", "health", "transport", "protocol", "server", "tools", "started in", "restarts", "last error"]);
+    let mut table = table([
+        "backend",
+        "health",
+        "transport",
+        "protocol",
+        "server",
+        "tools",
+        "started in",
+        "restarts",
+        "last error",
+    ]);
     for backend in status["backends"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let started = backend["startMs"].as_u64().map_or_else(|| "–".into(), |ms| format!("{ms} ms"));
         let protocol = match &backend["era"] {
@@ -162,7 +182,10 @@ pub(crate) fn doctor(status: &Value, is_own: bool) {
             _ => "–".into(),
         };
         let error = match (&backend["lastError"], &backend["discoveryError"]) {
-            (Value::String(error), _) | (Value::Null, Value::String(error)) => error.clone(),
+            (Value::String(error), _) | (Value::Null, Value::String(error)) => match backend["hint"].as_str() {
+                Some(hint) => format!("{error}\nhint: {hint}"),
+                None => error.clone(),
+            },
             _ => "–".into(),
         };
         let cells = [

@@ -102,7 +102,7 @@ mod tests {
         check(r#"{"order": ["a", 1]}"#, "/order/1: invalid type: integer `1`, expected a string");
         check(r#"{"maxlength": 3}"#, "/maxlength: unknown field `maxlength`, expected `maxLength` or `order`");
         check("{} {}", "text after the end of the config");
-        check("[1]", "invalid type: integer `1`, expected u32");
+        check("7", "invalid type: integer `7`, expected struct Config");
     }
 
     #[test]

@@ -51,7 +51,7 @@ async fn manual_refuses_names_that_the_file_leaves_open() {
             .backend("b", FakeBackend::echo(["search"]))
             .yaml(&format!("aggregation:\n  conflictResolution: manual\n  tools: {overrides}"))
     };
-    let ended = host("[]").fail().await;
+    let ended = host("[{ workload: a, overrides: { other: { name: another } } }]").fail().await;
     assert_ne!(ended.code, Some(0));
     assert!(ended.stderr.contains("search") && ended.stderr.contains("manual"), "{}", ended.stderr);
 

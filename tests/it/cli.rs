@@ -89,7 +89,7 @@ async fn at_ready_the_host_says_what_it_serves() {
         .start()
         .await;
     let printed = host.stdout();
-    for wanted in [host.url.as_str(), "github", "jira", "names: smart", "2 of 2 renamed"] {
+    for wanted in [host.url.as_str(), "github", "jira", "smart 0.1.0 (2 of 2 renamed"] {
         assert!(printed.contains(wanted), "{wanted} is missing in:\n{printed}");
     }
 }

@@ -65,8 +65,8 @@ async fn a_bad_component_is_refused_with_name_and_reason() {
     check("repeated-names", "", "`same`").await;
     check("unknown-import", "", "imports").await;
     check("core-module", "", "core WebAssembly module").await;
-    check("no-world", "", "conflict").await;
-    check("wrong-type", "", "does not fit").await;
+    check("no-world", "", "does not export").await;
+    check("wrong-type", "", "does not export").await;
     check("marked-prefix", &format!(", sha256: '{}'", "0".repeat(64)), "sha256").await;
 }
 
@@ -166,7 +166,7 @@ async fn a_host_with_another_prefix_component_shows_its_mark_to_clients() {
 async fn a_host_without_components_names_what_is_missing_and_answers_nothing_itself() {
     let written = TestHost::builder()
         .backend("a", FakeBackend::echo(["search"]).http())
-        .yaml("aggregation: { conflictResolution: priority }")
+        .yaml("aggregation: { conflictResolution: priority, conflictResolutionConfig: { priorityOrder: [a] } }")
         .write()
         .await;
     let assembly = Assembly::new(config::load(&written.config).unwrap()).without_components();

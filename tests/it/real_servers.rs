@@ -11,8 +11,8 @@ use std::{
 
 use serde_json::{Value, json};
 use vmcp_tests::{
-    Behaviour, Era, FakeBackend, Mcp, Reply, StdioClient, TestClient, TestHost,
-    process::ServerProcess,
+    Behaviour, Era, FakeBackend, Mcp, Reply, StdioClient, TestClient, TestHost, eventually,
+    process::{PATIENCE, ServerProcess},
     real::{RealServer, make_repository},
 };
 
@@ -56,13 +56,14 @@ struct Pair<'a> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_real_servers_behind_one_endpoint_answer_as_they_do_alone() {
     let page = ServerProcess::start(&FakeBackend::echo(["page"]).http().command()).await;
-    let url = page.first_line.clone();
+    let url = page.first_line.replace("/mcp", "/page");
     let mut builder = TestHost::builder().backend("probe", FakeBackend::new().tool("probe", Behaviour::Handshake));
     for (name, server) in BACKENDS {
         builder = builder.real(name, server);
         prepare(&builder.dir().join(name), server).await;
     }
     let host = builder.start().await;
+    eventually("all ten are up", PATIENCE * 2, || async { host.status().await["healthy"] == true }).await;
     let legacy = host.connect().await;
     let modern = host.connect_modern();
     // A server may offer what its client can do, so that the direct one says it can do what the host can.

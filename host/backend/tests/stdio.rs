@@ -24,7 +24,9 @@ fn kill(pid: u32) {
 
 #[tokio::test]
 async fn both_eras_are_found_out_and_replies_keep_their_bytes() {
-    for (kind, era, version) in [("legacy", Era::Legacy, "1"), ("modern", Era::Modern, "2"), ("dies-on-probe", Era::Legacy, "1")] {
+    for (kind, era, version) in
+        [("legacy", Era::Legacy, "1"), ("modern", Era::Modern, "2"), ("dies-on-probe", Era::Legacy, "1")]
+    {
         let backend = start(stdio(kind));
         let info = backend.connected().await.unwrap();
         assert_eq!(info.era, era, "{kind}");
@@ -152,8 +154,8 @@ async fn a_request_of_the_backend_reaches_the_client_behind_the_only_call() {
     assert!(result.as_str().contains("accept"), "{result:?}");
     answering.await.unwrap();
     // Nobody listens, or nobody may be asked: the backend hears so at once.
-    let refused = call(&backend, request).await.unwrap();
-    assert!(refused.to_string().contains("-32601"), "{refused}");
+    let Reply::Result(refused) = backend.call(request, support::nobody()).await.unwrap() else { panic!() };
+    assert!(refused.as_str().contains("-32601"), "{refused:?}");
     assert!(text(&backend, "ask", json!({"method": "roots/list"})).await.contains("-32601"));
     assert_eq!(text(&backend, "ask", json!({"method": "ping"})).await, r#"{"result": {}}"#);
     backend.stop(GRACE).await;
@@ -183,7 +185,9 @@ async fn clients_that_can_be_asked_have_processes_of_their_own_one_call_at_a_tim
 #[tokio::test]
 async fn a_backend_that_dies_in_its_handshake_is_reported_with_its_last_words() {
     let backend = start(stdio("broken"));
-    let BackendState::Failed { error, hint, .. } = wait_for(&backend, |s| matches!(s, BackendState::Failed { .. })).await else {
+    let BackendState::Failed { error, hint, .. } =
+        wait_for(&backend, |s| matches!(s, BackendState::Failed { .. })).await
+    else {
         panic!()
     };
     assert!(error.contains("server.py broken` exited with code 7 before it answered `initialize`"), "{error}");
@@ -198,7 +202,8 @@ async fn a_backend_that_dies_in_its_handshake_is_reported_with_its_last_words() 
 async fn a_command_that_is_not_there_is_reported_with_a_hint() {
     let missing = Transport::Stdio { command: "uvx-is-not-here".into(), args: vec![], env: vec![], cwd: None };
     let backend = start(support::spec(missing));
-    let BackendState::Failed { hint, .. } = wait_for(&backend, |s| matches!(s, BackendState::Failed { .. })).await else {
+    let BackendState::Failed { hint, .. } = wait_for(&backend, |s| matches!(s, BackendState::Failed { .. })).await
+    else {
         panic!()
     };
     assert_eq!(hint.unwrap(), "`uvx-is-not-here` was not found on PATH; install it or write its full path");

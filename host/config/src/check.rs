@@ -75,7 +75,9 @@ fn tell(error: &ValidationError<'_>, report: &mut Report<'_>, places: &mut Vec<K
             if schema::words(place).is_empty()
                 && let Some(branch) = nearest_branch(context, &path)
             {
-                branch.iter().for_each(|error| tell(error, report, places));
+                for error in branch {
+                    tell(error, report, places);
+                }
                 return;
             }
             words_or_type(place, value, &path, report);
@@ -226,8 +228,9 @@ fn sha256(text: &str) -> Result<(), String> {
 
 fn tool_reference(text: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(legal) {
-        true => Ok(()),
-        false => Err("it begins with a letter or digit and has only letters, digits, `.`, `_` and `-`".into()),
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(legal) {
+        Ok(())
+    } else {
+        Err("it begins with a letter or digit and has only letters, digits, `.`, `_` and `-`".into())
     }
 }

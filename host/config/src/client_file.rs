@@ -126,8 +126,8 @@ impl Reader<'_, '_> {
         if let Some(url) = &server.url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         {
-            let message = format!("expected an address like `https://host/mcp`, found `{url}`");
-            self.report.error(Rule::BadFormat, &path.key("url"), message);
+            // Not shown: a variable may have put a secret into it.
+            self.report.error(Rule::BadFormat, &path.key("url"), "expected an address like `https://host/mcp`");
         }
         (self.report.errors.len() == before).then_some(server)
     }
@@ -241,22 +241,15 @@ fn without_comments(text: &str) -> String {
                 out.extend([character, escaped]);
                 continue;
             }
-            (Inside::Text, '"', _) => inside = Inside::Nothing,
+            (Inside::Text, '"', _) | (Inside::Line, '\n', _) => inside = Inside::Nothing,
             (Inside::Nothing, '"', _) => inside = Inside::Text,
             (Inside::Nothing, '/', Some('/')) => inside = Inside::Line,
-            (Inside::Nothing, '/', Some('*')) => {
-                inside = Inside::Block;
+            (Inside::Nothing, '/', Some('*')) | (Inside::Block, '*', Some('/')) => {
+                inside = if inside == Inside::Block { Inside::Nothing } else { Inside::Block };
                 characters.next();
                 out.push_str("  ");
                 continue;
             }
-            (Inside::Block, '*', Some('/')) => {
-                inside = Inside::Nothing;
-                characters.next();
-                out.push_str("  ");
-                continue;
-            }
-            (Inside::Line, '\n', _) => inside = Inside::Nothing,
             _ => {}
         }
         let is_comment = matches!(inside, Inside::Line | Inside::Block) && !matches!(character, '\n' | '\r');

@@ -195,10 +195,7 @@ pub(crate) fn of_schema_key(path: &KeyPath) -> Vec<(Option<&'static str>, Fate, 
 pub(crate) fn differs_below(path: &KeyPath) -> bool {
     let below = |row: &&Row| {
         let keys: Vec<&str> = row.keys.split('.').collect();
-        let matches = |(step, key): (&Step, &&str)| match step {
-            Step::Key(step) => **key == "*" || **key == step,
-            Step::Index(_) => **key == "*",
-        };
+        let matches = |(step, key): (&Step, &&str)| *key == "*" || matches!(step, Step::Key(step) if step == key);
         keys.len() > path.steps().len() && path.steps().iter().zip(&keys).all(matches)
     };
     TABLE.iter().any(|row| below(&row))

@@ -111,8 +111,8 @@ fn resolve(text: &str, try_time: bool) -> Resolved {
     match text.as_bytes()[0] {
         b'.' => float(text).unwrap_or_else(as_text),
         b'+' | b'-' | b'0'..=b'9' => {
-            let time = if try_time { timestamp(text) } else { None };
-            time.map(Resolved::Time).unwrap_or_else(|| number(&text.replace('_', "")).unwrap_or_else(as_text))
+            let time = || if try_time { timestamp(text).map(Resolved::Time) } else { None };
+            time().or_else(|| number(&text.replace('_', ""))).unwrap_or_else(as_text)
         }
         _ => as_text(),
     }

@@ -180,7 +180,7 @@ impl Builder<'_> {
     fn next<'t>(&self, events: Events<'t, '_>) -> Result<(Event<'t>, Span), Problem> {
         match events.next() {
             Some(Ok(next)) => Ok(next),
-            Some(Err(error)) => Err(self.problem(Rule::YamlSyntax, location(error.marker()), error.info().to_string())),
+            Some(Err(error)) => Err(self.problem(Rule::YamlSyntax, location(error.marker()), error.info().clone())),
             None => Err(self.problem(Rule::YamlSyntax, Location::START, "the text ends too early".into())),
         }
     }

@@ -94,6 +94,31 @@ fn a_file_with_every_key_loads_and_tells_the_fate_of_each() {
     assert!(loaded.keys.iter().all(|key| (key.fate == Fate::Honoured) == key.reason.is_empty()));
 }
 
+/// What a line's value becomes; the empty one takes the line away.
+const DAMAGE: [&str; 9] = ["", "~", "[1]", "{ a: b }", "-1", "text", "'", "&a *a", "!!int x"];
+
+/// Every line of the file with every key, in turn taken out or given another value: there is always a configuration or a
+/// problem at a place inside the file, and never one that the schema let through and the types did not.
+#[test]
+fn a_damaged_file_is_refused_at_a_place_inside_it() {
+    let text = fs::read_to_string(here().join("every-key.yaml")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for index in 0..lines.len() {
+        for value in DAMAGE.iter().cycle().skip(index).step_by(4).take(3) {
+            let key = lines[index].split_once(": ").map_or(lines[index].trim_end_matches(':'), |(key, _)| key);
+            let damaged = if value.is_empty() { String::new() } else { format!("{key}: {value}") };
+            let text = [&lines[..index], &[damaged.as_str()], &lines[index + 1..]].concat().join("\n");
+            let Err(error) = load_str(&text, "damaged.yaml", &here()) else { continue };
+            assert!(!error.problems().is_empty());
+            for problem in error.problems() {
+                assert!(problem.location.line <= lines.len() + 1, "{damaged}: {problem}");
+                let known = !problem.path.steps().is_empty() || problem.rule != Rule::WrongType;
+                assert!(known, "line {}, `{damaged}`: {problem}", index + 1);
+            }
+        }
+    }
+}
+
 /// Keys that the reference format does not have.
 const OWN: [&str; 35] = [
     "admin",

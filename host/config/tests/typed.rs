@@ -102,7 +102,7 @@ operational: { timeouts: { default: 40s, perWorkload: { a: 1m30s } } }",
 fn headers_are_resolved_and_the_injected_one_wins() {
     let config = config(
         "backends:
-  - { name: a, url: http://h/, headers: { X-One: '1', Authorization: own } }
+  - { name: a, url: http://h/, headers: { X-One: '1', Authorization: own, Accept: text/html } }
   - { name: b, url: http://h/ }
   - { name: c, url: http://h/, headers: { X-Path: { fromEnv: VMCP_NEVER_SET } } }
 outgoingAuth:
@@ -248,4 +248,41 @@ fn unreadable_files_and_other_bytes_are_errors_with_a_place() {
     let error = load(&file).unwrap_err();
     fs::remove_file(&file).unwrap();
     assert_eq!(error.to_string(), format!("{}:2:11: the text is not UTF-8", file.display()));
+}
+
+#[test]
+fn the_file_that_the_reference_writes_for_a_group_loads_without_a_word() {
+    let loaded = loaded(
+        r#"# Generated for the group "engineering".
+name: "engineering-vmcp"
+groupRef: "engineering"
+incomingAuth:
+  type: anonymous
+outgoingAuth:
+  source: inline
+aggregation:
+  conflictResolution: prefix
+  conflictResolutionConfig:
+    prefixFormat: "{workload}_"
+backends:
+  - name: "github"
+    url: "http://127.0.0.1:9001/mcp"
+    transport: "streamable-http"
+"#,
+    );
+    assert_eq!((loaded.warnings.len(), loaded.refused().len()), (0, 0));
+    assert_eq!(loaded.config.aggregation.resolver(), "prefix");
+    assert!(loaded.keys.iter().all(|key| key.fate == Fate::Honoured));
+}
+
+#[test]
+fn aliases_and_merges_of_a_file_work_as_in_go() {
+    let config = config(
+        "backends:
+  - &base { name: a, command: x, requestTimeout: 5s, metadata: { tier: gold } }
+  - { <<: *base, name: b, lazy: yes }",
+    );
+    let b = &config.backends[1];
+    assert_eq!((b.name.as_str(), b.lazy, b.metadata["tier"].as_str()), ("b", true, "gold"));
+    assert_eq!(config.request_timeout(&b.name), Duration::from_secs(5));
 }

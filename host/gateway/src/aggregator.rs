@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -83,7 +84,8 @@ pub fn aggregate(
         for (candidate, resolution) in candidates.into_iter().zip(resolutions) {
             match settle(candidate, resolution, rules, resolver.label()) {
                 Ok((entry, available)) => {
-                    renamed += usize::from(available && kind.is_renamable() && entry.name != entry.capability.original_name);
+                    renamed +=
+                        usize::from(available && kind.is_renamable() && entry.name != entry.capability.original_name);
                     if available { parts.advertised.push(entry) } else { parts.unavailable.push(entry) }
                 }
                 Err(hidden) => parts.hidden.push(hidden),
@@ -103,7 +105,8 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
         let backend_rules = rules.backends.get(&offer.backend).unwrap_or(&no_rules);
         let mut names = HashSet::new();
         for raw in offer.discovered.of(kind) {
-            let Prepared { capability, arguments } = match definition::prepare(kind, &offer.backend, raw, backend_rules) {
+            let Prepared { capability, arguments } = match definition::prepare(kind, &offer.backend, raw, backend_rules)
+            {
                 Ok(prepared) => prepared,
                 Err(reason) => {
                     warn!(backend = %offer.backend, "left out: {reason}");
@@ -111,7 +114,8 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
                 }
             };
             let reason = backend_rules.of(kind).visibility.reason_to_hide(&capability.name).or_else(|| {
-                (!names.insert(capability.name.clone())).then(|| format!("its backend offers `{}` twice", capability.name))
+                (!names.insert(capability.name.clone()))
+                    .then(|| format!("its backend offers `{}` twice", capability.name))
             });
             match reason {
                 Some(reason) => {
@@ -179,7 +183,10 @@ fn settle(candidate: Candidate, resolution: Resolution, rules: &Rules, label: &s
         false => definition::renamed(kind, &capability.definition, &name),
     };
     let decided_by = if kind.is_renamable() { label.into() } else { "configuration".into() };
-    Ok((Entry { name: name.into(), capability, definition, why: resolution.why.into(), decided_by, arguments }, available))
+    Ok((
+        Entry { name: name.into(), capability, definition, why: resolution.why.into(), decided_by, arguments },
+        available,
+    ))
 }
 
 /// Which backend owns the `ui://` resources that its tools refer to. Of two that refer to the same, the first keeps it.
@@ -216,7 +223,7 @@ fn merged_instructions(offers: &[&Offer]) -> Option<String> {
         if !merged.is_empty() {
             merged.push_str("\n\n");
         }
-        merged.push_str(&format!("# {}\n\n{text}", offer.backend));
+        let _ = write!(merged, "# {}\n\n{text}", offer.backend);
     }
     (!merged.is_empty()).then_some(merged)
 }
@@ -270,7 +277,8 @@ mod tests {
     #[test]
     fn a_resolver_that_breaks_its_contract_is_refused_by_name() {
         let offers = [offer("a", &["x"]), offer("b", &["x"])];
-        let check = |decisions, expected: &str| assert_eq!(build(&offers, decisions).unwrap_err().to_string(), expected);
+        let check =
+            |decisions, expected: &str| assert_eq!(build(&offers, decisions).unwrap_err().to_string(), expected);
         check(expose(&["x"]), "`scripted 1.0.0` returned 1 resolutions for 2 tools");
         check(expose(&["x", "x"]), "`scripted 1.0.0` exposes two tools as `x`: those of a and of b");
     }

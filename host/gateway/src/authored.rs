@@ -1,8 +1,6 @@
 //! The results that the host writes itself: who it is, what it offers, and its lists.
 
-use rmcp::model::{
-    CacheScope, DiscoverResult, Implementation, InitializeResult, ProtocolVersion, ServerCapabilities,
-};
+use rmcp::model::{CacheScope, DiscoverResult, Implementation, InitializeResult, ProtocolVersion, ServerCapabilities};
 use serde_json::json;
 use vmcp_core::{capability::Kind, json::RawJson};
 use vmcp_mcp::{
@@ -93,7 +91,8 @@ pub fn empty(era: Era) -> RawJson {
 
 /// What `completion/complete` answers when nothing is known.
 pub fn no_completions(era: Era) -> RawJson {
-    let mut result = Object::from([("completion", RawJson::of(&json!({ "values": [], "total": 0, "hasMore": false })))]);
+    let mut result =
+        Object::from([("completion", RawJson::of(&json!({ "values": [], "total": 0, "hasMore": false })))]);
     if era == Era::Modern {
         complete(&mut result);
     }

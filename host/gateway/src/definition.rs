@@ -94,7 +94,8 @@ fn splice(members: &mut Object, over: &Override, arguments: &mut ArgumentRules) 
         members.set("annotations", annotations.to_json());
     }
     if !over.parameters.is_empty() {
-        let mut schema = members.get("inputSchema").and_then(|s| s.to_value::<Map<String, Value>>().ok()).unwrap_or_default();
+        let mut schema =
+            members.get("inputSchema").and_then(|s| s.to_value::<Map<String, Value>>().ok()).unwrap_or_default();
         for (parameter, rule) in &over.parameters {
             change_parameter(&mut schema, parameter, rule, arguments);
         }
@@ -104,10 +105,10 @@ fn splice(members: &mut Object, over: &Override, arguments: &mut ArgumentRules) 
 
 fn change_parameter(schema: &mut Map<String, Value>, name: &str, rule: &ParameterRule, arguments: &mut ArgumentRules) {
     let unseen = rule.hidden || rule.fixed.is_some();
-    if unseen || rule.default.is_some() {
-        if let Some(Value::Array(required)) = schema.get_mut("required") {
-            required.retain(|r| r != name);
-        }
+    if (unseen || rule.default.is_some())
+        && let Some(Value::Array(required)) = schema.get_mut("required")
+    {
+        required.retain(|r| r != name);
     }
     let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(properties) = properties {
@@ -148,10 +149,10 @@ mod tests {
     use super::*;
     use crate::rules::KindRules;
 
-    fn tool(definition: Value, over: Override) -> Prepared {
+    fn tool(definition: &Value, over: Override) -> Prepared {
         let overrides = [("search".to_owned(), over)].into();
         let rules = BackendRules { tools: KindRules { overrides, ..Default::default() }, ..Default::default() };
-        prepare(Kind::Tool, &BackendId::new("b").unwrap(), &RawJson::of(&definition), &rules).unwrap()
+        prepare(Kind::Tool, &BackendId::new("b").unwrap(), &RawJson::of(definition), &rules).unwrap()
     }
 
     #[test]
@@ -170,8 +171,9 @@ mod tests {
             annotations: json!({"readOnlyHint": true}).as_object().unwrap().clone(),
             ..Default::default()
         };
-        let definition = json!({"name": "search", "description": "old", "annotations": {"title": "S", "odd": 1}, "execution": {}});
-        let prepared = tool(definition, over);
+        let definition =
+            json!({"name": "search", "description": "old", "annotations": {"title": "S", "odd": 1}, "execution": {}});
+        let prepared = tool(&definition, over);
         let changed: Value = prepared.capability.definition.to_value().unwrap();
         let expected = json!({"name": "find", "description": "Finds.",
             "annotations": {"title": "S", "odd": 1, "readOnlyHint": true}, "execution": {}});
@@ -195,7 +197,7 @@ mod tests {
         let schema = json!({"type": "object", "required": ["q", "org", "limit"], "properties":
             {"q": {"type": "string"}, "org": {"type": "string"}, "debug": {}, "limit": {"type": "integer"}}});
         let prepared = tool(
-            json!({"name": "search", "inputSchema": schema}),
+            &json!({"name": "search", "inputSchema": schema}),
             Override { parameters: parameters.into(), ..Default::default() },
         );
         let changed: Value = prepared.capability.definition.to_value().unwrap();

@@ -17,7 +17,7 @@ const MAX_PAGES: usize = 10_000;
 /// Most definitions of one kind that one backend may offer.
 const MAX_DEFINITIONS: usize = 100_000;
 /// Longest wait for all lists of a backend together, once it is connected.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Everything that a backend offered when it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -178,7 +178,8 @@ impl Gateway {
             return Ok(());
         }
         let down = |(id, backend): (&BackendId, &Arc<Backend>)| {
-            matches!(*backend.state().borrow(), BackendState::Failed { .. } | BackendState::Stopped).then(|| id.to_string())
+            matches!(*backend.state().borrow(), BackendState::Failed { .. } | BackendState::Stopped)
+                .then(|| id.to_string())
         };
         let mut down: Vec<_> = self.backends.iter().filter_map(down).collect();
         if !down.is_empty() {

@@ -39,7 +39,11 @@ pub fn mirrored_headers(params: &Object, rules: &ArgumentRules) -> Result<Vec<(S
             Ok(Value::String(text)) => text,
             Ok(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
             Ok(Value::Null) => continue,
-            _ => return Err(RpcError::invalid_params(format!("argument `{argument}` cannot be sent as the header it has to be"))),
+            _ => {
+                return Err(RpcError::invalid_params(format!(
+                    "argument `{argument}` cannot be sent as the header it has to be"
+                )));
+            }
         };
         headers.push((format!("{}{name}", header::PARAM_PREFIX), header::encode(&text)));
     }
@@ -75,11 +79,16 @@ mod tests {
     #[test]
     fn annotated_arguments_become_headers() {
         let rules = ArgumentRules {
-            mirrored: vec![("region".into(), "Region".into()), ("n".into(), "N".into()), ("gone".into(), "Gone".into())],
+            mirrored: vec![
+                ("region".into(), "Region".into()),
+                ("n".into(), "N".into()),
+                ("gone".into(), "Gone".into()),
+            ],
             ..Default::default()
         };
         let params = Object::from([("arguments", RawJson::of(&json!({"region": "eu-é", "n": 7})))]);
-        let expected = [("mcp-param-Region".to_owned(), "=?base64?ZXUtw6k=?=".to_owned()), ("mcp-param-N".into(), "7".into())];
+        let expected =
+            [("mcp-param-Region".to_owned(), "=?base64?ZXUtw6k=?=".to_owned()), ("mcp-param-N".into(), "7".into())];
         assert_eq!(mirrored_headers(&params, &rules).unwrap(), expected);
         let params = Object::from([("arguments", RawJson::of(&json!({"n": [7]})))]);
         assert!(mirrored_headers(&params, &rules).is_err());

@@ -21,7 +21,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long after lists could not be read they are tried again.
 const RETRY: Duration = Duration::from_secs(10);
-const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
 /// Follows one backend until `shutdown`.
 pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>, shutdown: CancellationToken) {
@@ -120,7 +120,9 @@ async fn settle_idle(gateway: &Gateway, backend: &Backend) -> bool {
 
 /// Tells a legacy backend which log messages to send. Modern ones learn it from each request.
 async fn apply_log_level(backend: &Backend, info: &BackendInfo, level: Option<LogLevel>) {
-    let Some(level) = level.filter(|_| info.era == Era::Legacy && info.capabilities.get("logging").is_some()) else { return };
+    let Some(level) = level.filter(|_| info.era == Era::Legacy && info.capabilities.get("logging").is_some()) else {
+        return;
+    };
     let params = Object::from([("level", RawJson::of(&level.as_str()))]);
     if let Err(error) = ask(backend, "logging/setLevel", params).await {
         debug!(backend = %backend.id(), %error, "could not set the log level");
@@ -136,7 +138,8 @@ fn lose(slot: &mut Slot, error: String) -> bool {
 }
 
 fn announce_update(gateway: &Gateway, backend: &Backend, uri: &str) {
-    let prefix = gateway.rules.backends.get(backend.id()).and_then(|rules| rules.uri_prefix.as_deref()).unwrap_or_default();
+    let prefix =
+        gateway.rules.backends.get(backend.id()).and_then(|rules| rules.uri_prefix.as_deref()).unwrap_or_default();
     gateway.emit(GatewayEvent::ResourceUpdated { uri: format!("{prefix}{uri}").into() });
 }
 
@@ -159,9 +162,8 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
         let Some(offers) = gateway.offers() else { continue };
         let building = gateway.clone();
         let next = generation + 1;
-        let built = tokio::task::spawn_blocking(move || {
-            aggregate(next, &offers, &building.rules, building.resolver.as_ref())
-        });
+        let built =
+            tokio::task::spawn_blocking(move || aggregate(next, &offers, &building.rules, building.resolver.as_ref()));
         match built.await.expect("aggregation does not panic") {
             Ok(catalog) => {
                 info!(tools = catalog.tools.entries().len(), names = %catalog.naming.resolver, "catalog {next} stands");

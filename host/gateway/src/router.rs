@@ -199,19 +199,15 @@ impl Gateway {
     }
 
     /// `completion/complete`; nothing is known where the reference leads nowhere.
-    async fn complete(
-        &self,
-        caller: &Caller,
-        mut incoming: Incoming,
-        events: EventSender,
-    ) -> Result<Reply, RpcError> {
+    async fn complete(&self, caller: &Caller, mut incoming: Incoming, events: EventSender) -> Result<Reply, RpcError> {
         let mut reference = incoming.params.get_object("ref");
         let (kind, key) = match reference.get_string("type").as_deref() {
             Some("ref/prompt") => (Kind::Prompt, "name"),
             Some("ref/resource") => (Kind::Resource, "uri"),
             _ => return Err(RpcError::invalid_params("`ref.type` is neither `ref/prompt` nor `ref/resource`")),
         };
-        let name = reference.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`ref.{key}` is no string")))?;
+        let name =
+            reference.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`ref.{key}` is no string")))?;
         let catalog = self.catalog_for_request().await?;
         let nothing = || Ok(Reply::Result(authored::no_completions(caller.era())));
         let Ok(Target { backend, original_name, .. }) = self.target(&catalog, caller, kind, &name) else {
@@ -245,7 +241,11 @@ impl Gateway {
         let reply = self.forward(caller, backend, outgoing, events).await?;
         if matches!(reply, Reply::Result(_)) {
             let mut subscriptions = session.subscriptions.lock().expect("no panic while locked");
-            if on { subscriptions.insert(name) } else { subscriptions.remove(&name) };
+            if on {
+                subscriptions.insert(name)
+            } else {
+                subscriptions.remove(&name)
+            };
         }
         Ok(reply)
     }
@@ -293,7 +293,8 @@ impl Gateway {
         }
         Err(match (kind, caller.era()) {
             (Kind::Resource | Kind::ResourceTemplate, Era::Legacy) => {
-                RpcError::new(RESOURCE_NOT_FOUND, format!("no resource `{name}`")).with_data(serde_json::json!({ "uri": name }))
+                RpcError::new(RESOURCE_NOT_FOUND, format!("no resource `{name}`"))
+                    .with_data(serde_json::json!({ "uri": name }))
             }
             _ => RpcError::invalid_params(format!("no {kind} `{name}`")),
         })
@@ -329,8 +330,10 @@ impl Gateway {
         let capabilities = capabilities.unwrap_or_else(|| Object::default().to_json());
         let client = ClientProfile { identity: caller.identity.clone(), capabilities };
         let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
-        let call = backend.call(request, events);
-        let reply = admit(&caller.identity, &method, &name, backend.id(), call).await.map_err(|error| no_reply(&error))?;
+        // Boxed: it is large, and would be copied through every layer above.
+        let call = Box::pin(backend.call(request, events));
+        let reply =
+            admit(&caller.identity, &method, &name, backend.id(), call).await.map_err(|error| no_reply(&error))?;
         let from = era_of(backend).unwrap_or_else(|| caller.era());
         let reply = bridge::translate_reply(reply, &method, from, caller.era())?;
         Ok(match (self.uri_prefix(backend.id()), reply) {

@@ -57,7 +57,11 @@ fn tool_rules(aggregation: &AggregationConfig, backend: &str) -> KindRules {
             (aggregation.default_tool_visibility == DefaultVisibility::Deny).then_some("defaultToolVisibility"),
             own,
         ),
-        overrides: entry.into_iter().flat_map(|rule| &rule.overrides).map(|(name, o)| (name.clone(), o.into())).collect(),
+        overrides: entry
+            .into_iter()
+            .flat_map(|rule| &rule.overrides)
+            .map(|(name, o)| (name.clone(), o.into()))
+            .collect(),
     }
 }
 
@@ -70,7 +74,11 @@ fn prompt_rules(aggregation: &AggregationConfig, backend: &str) -> KindRules {
             (aggregation.default_prompt_visibility == DefaultVisibility::Deny).then_some("defaultPromptVisibility"),
             own,
         ),
-        overrides: entry.into_iter().flat_map(|rule| &rule.overrides).map(|(name, o)| (name.clone(), o.into())).collect(),
+        overrides: entry
+            .into_iter()
+            .flat_map(|rule| &rule.overrides)
+            .map(|(name, o)| (name.clone(), o.into()))
+            .collect(),
     }
 }
 
@@ -83,7 +91,11 @@ fn resource_rules(aggregation: &AggregationConfig, backend: &str) -> KindRules {
             (aggregation.default_resource_visibility == DefaultVisibility::Deny).then_some("defaultResourceVisibility"),
             own,
         ),
-        overrides: entry.into_iter().flat_map(|rule| &rule.overrides).map(|(name, o)| (name.clone(), o.into())).collect(),
+        overrides: entry
+            .into_iter()
+            .flat_map(|rule| &rule.overrides)
+            .map(|(name, o)| (name.clone(), o.into()))
+            .collect(),
     }
 }
 

@@ -17,7 +17,7 @@ use vmcp_core::{
 use vmcp_mcp::era::Revision;
 
 /// Sessions that nobody used for so long are ended.
-pub const IDLE_LIFETIME: Duration = Duration::from_secs(30 * 60);
+pub const IDLE_LIFETIME: Duration = Duration::from_mins(30);
 /// Most sessions at a time; beyond, the longest idle one is ended.
 const MAX_SESSIONS: usize = 100_000;
 /// Most requests of one session under way at a time.
@@ -44,7 +44,12 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(revision: Revision, identity: Identity, capabilities: RawJson, client_info: Option<RawJson>) -> Arc<Self> {
+    pub fn new(
+        revision: Revision,
+        identity: Identity,
+        capabilities: RawJson,
+        client_info: Option<RawJson>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::new_v4().to_string().into(),
             revision,
@@ -170,10 +175,10 @@ pub struct Sessions {
 impl Sessions {
     pub fn add(&self, session: Arc<Session>) {
         let mut by_id = self.by_id.write().expect("no panic while locked");
-        if by_id.len() >= MAX_SESSIONS {
-            if let Some(oldest) = by_id.values().max_by_key(|session| session.idle()).map(|session| session.id.clone()) {
-                by_id.remove(&oldest).inspect(|session| session.end());
-            }
+        let is_full = by_id.len() >= MAX_SESSIONS;
+        let oldest = || by_id.values().max_by_key(|session| session.idle()).map(|session| session.id.clone());
+        if let Some(oldest) = is_full.then(oldest).flatten() {
+            by_id.remove(&oldest).inspect(|session| session.end());
         }
         by_id.insert(session.id.clone(), session);
     }

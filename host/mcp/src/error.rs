@@ -31,6 +31,7 @@ impl RpcError {
         Self { code, message: message.into(), data: None }
     }
 
+    #[must_use]
     pub fn with_data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self

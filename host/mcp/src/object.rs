@@ -35,6 +35,7 @@ impl Object {
     }
 
     /// The member `key` as an object; empty when it is absent or none.
+    #[must_use]
     pub fn get_object(&self, key: &str) -> Self {
         Self::parse_lenient(self.get(key))
     }

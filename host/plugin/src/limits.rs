@@ -73,7 +73,7 @@ impl Limit {
         match self {
             Self::Memory { .. } => Some("memory"),
             Self::RunningTime { .. } => Some("runningTime"),
-            Self::Output { .. } => Some("output"),
+            Self::Output { .. } => Some("outputSize"),
             Self::TableElements { .. } => None,
         }
     }

@@ -27,7 +27,10 @@ pub const STATUS: &str = "vmcp/status";
 pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<RawJson, RpcError> {
     match incoming.method.as_str() {
         CATALOG => {
-            let catalog = gateway.catalog().await.map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))?;
+            let catalog = gateway
+                .catalog()
+                .await
+                .map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))?;
             Ok(RawJson::of(&describe(&catalog)))
         }
         STATUS => Ok(RawJson::of(&json!({
@@ -104,13 +107,21 @@ impl AdminSocket {
     }
 
     /// Serves until `shutdown`.
-    pub async fn serve(self, gateway: Arc<Gateway>, message_limit: usize, tasks: TaskTracker, shutdown: CancellationToken) {
+    pub async fn serve(
+        self,
+        gateway: Arc<Gateway>,
+        message_limit: usize,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) {
         loop {
             let connection = tokio::select! {
                 () = shutdown.cancelled() => return,
                 connection = self.listener.accept() => connection,
             };
-            let Ok((socket, _)) = connection.inspect_err(|error| warn!(%error, "the admin socket refused a connection")) else {
+            let Ok((socket, _)) =
+                connection.inspect_err(|error| warn!(%error, "the admin socket refused a connection"))
+            else {
                 continue;
             };
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());

@@ -30,14 +30,15 @@ impl Guard {
     /// Why a request with these headers is refused, if so.
     pub(crate) fn objection(&self, headers: &HeaderMap, uri: &Uri) -> Option<String> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(header::HOST)).unwrap_or_default();
+        let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST)).unwrap_or_default();
         if !self.any_host && !self.is_ours(host) {
             return Some(format!("the host `{host}` is not served here; `server.allowedHosts` can allow it"));
         }
         let origin = headers.get(header::ORIGIN)?.to_str().unwrap_or("?");
         let is_allowed = self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
             || origin.split_once("://").is_some_and(|(_, authority)| self.is_ours(authority));
-        (!is_allowed).then(|| format!("the origin `{origin}` may not call this host; `server.allowedOrigins` can allow it"))
+        (!is_allowed)
+            .then(|| format!("the origin `{origin}` may not call this host; `server.allowedOrigins` can allow it"))
     }
 
     fn is_ours(&self, authority: &str) -> bool {

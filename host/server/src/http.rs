@@ -280,7 +280,8 @@ fn listen(front: &Front, headers: &HeaderMap) -> Response {
         return reply::json(StatusCode::NOT_ACCEPTABLE, reply::error_message(Some(&id), &error));
     }
     let Some(session_id) = text(headers, mcp_header::SESSION_ID) else {
-        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "a GET stream needs the `Mcp-Session-Id` of a session");
+        let mut response =
+            refused(StatusCode::METHOD_NOT_ALLOWED, "a GET stream needs the `Mcp-Session-Id` of a session");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     };
@@ -330,10 +331,12 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// Whether a header names one of the media types, whatever its parameters.
 fn has_media_type(headers: &HeaderMap, name: &header::HeaderName, types: &[&str]) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|item| {
-        let media_type = item.split(';').next().unwrap_or_default().trim();
-        types.iter().any(|wanted| media_type.eq_ignore_ascii_case(wanted))
-    })
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        |item| {
+            let media_type = item.split(';').next().unwrap_or_default().trim();
+            types.iter().any(|wanted| media_type.eq_ignore_ascii_case(wanted))
+        },
+    )
 }
 
 /// Where clients reach the front.

@@ -8,12 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
 use vmcp_core::{capability::Kind, json::RawJson};
 use vmcp_gateway::{Gateway, GatewayEvent, session::Session};
-use vmcp_mcp::{
-    envelope::write_notification,
-    error::RpcError,
-    meta::SUBSCRIPTION_ID,
-    object::Object,
-};
+use vmcp_mcp::{envelope::write_notification, error::RpcError, meta::SUBSCRIPTION_ID, object::Object};
 
 /// Turns events into messages for one client.
 pub(crate) struct Listener {
@@ -48,8 +43,11 @@ impl Listener {
             .map(|(list, _)| *list)
             .collect();
         // Changes of single resources are not followed at modern clients' request: what is not honoured is not acknowledged.
-        let honoured: Map<String, Value> =
-            LISTS.iter().filter(|(list, _)| lists.contains(list)).map(|(_, filter)| ((*filter).into(), true.into())).collect();
+        let honoured: Map<String, Value> = LISTS
+            .iter()
+            .filter(|(list, _)| lists.contains(list))
+            .map(|(_, filter)| ((*filter).into(), true.into()))
+            .collect();
         let params = with_subscription_id(json!({ "notifications": honoured }), id);
         let acknowledged = write_notification("notifications/subscriptions/acknowledged", Some(&params));
         let audience = Audience::Subscription { id: id.clone(), lists };

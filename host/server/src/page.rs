@@ -9,6 +9,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
+use vmcp_gateway::gateway::BackendStatus;
 
 use crate::{
     http::Front,
@@ -73,21 +74,17 @@ pub(crate) async fn not_found(request: HttpRequest) -> Response {
 /// For people who open the endpoint in a browser: what this is and how to connect.
 pub(crate) fn about(front: &Front) -> Response {
     let catalog = front.gateway.current_catalog();
-    let rows: String = front
-        .gateway
-        .status()
-        .iter()
-        .map(|backend| {
-            format!(
-                "<tr><td>{}</td><td class={}>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&backend.report.name.to_string()),
-                backend.health,
-                backend.health,
-                escape(backend.report.revision.as_deref().unwrap_or("–")),
-                backend.offers[0],
-            )
-        })
-        .collect();
+    let row = |backend: &BackendStatus| {
+        format!(
+            "<tr><td>{}</td><td class={}>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(backend.report.name.as_str()),
+            backend.health,
+            backend.health,
+            escape(backend.report.revision.as_deref().unwrap_or("–")),
+            backend.offers[0],
+        )
+    };
+    let rows = front.gateway.status().iter().map(row).collect::<Vec<_>>().concat();
     let body = format!(
         include_str!("about.html"),
         title = escape(&front.gateway.host.title),

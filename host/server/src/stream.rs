@@ -129,7 +129,10 @@ async fn read_all(connection: &Arc<Connection>, mut reader: impl AsyncBufRead + 
             return Ok(());
         }
         if line.len() > limit && line.last() != Some(&b'\n') {
-            let error = RpcError::new(INVALID_REQUEST, format!("the message is longer than {limit} bytes (`server.bodyLimit`)"));
+            let error = RpcError::new(
+                INVALID_REQUEST,
+                format!("the message is longer than {limit} bytes (`server.bodyLimit`)"),
+            );
             connection.send(reply::error_message(None, &error)).await;
             skip_line(&mut reader).await?;
             continue;
@@ -222,7 +225,9 @@ impl Connection {
             }
             // A client that probes for its server's era before it shakes hands.
             None if incoming.method == "ping" => Ok(Begun::Answered(Object::default().to_json())),
-            None => Err(RpcError::new(INVALID_REQUEST, "send `initialize` first, or the `_meta` of revision 2026-07-28")),
+            None => {
+                Err(RpcError::new(INVALID_REQUEST, "send `initialize` first, or the `_meta` of revision 2026-07-28"))
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             telemetry::start(cli.log_format, verbose.max(debug));
             block_on(serve::run(arguments, loaded))
         }
-        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Validate(arguments) => Ok(validate::run(&arguments)),
         Command::Plugin(arguments) => plugin::run(&arguments),
         Command::Version => {
             report::line(&format!("vmcp-host {}", env!("CARGO_PKG_VERSION")));
@@ -62,7 +62,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let code = runtime.block_on(command);
     // A read of standard input cannot be cancelled; it must not hold up the end of the process.
     runtime.shutdown_background();

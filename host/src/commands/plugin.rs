@@ -24,8 +24,8 @@ fn inspect_file(arguments: &Inspect) -> anyhow::Result<ExitCode> {
         _ => std::fs::read(&arguments.file).with_context(|| format!("cannot read `{name}`"))?.into(),
     };
     let engine = PluginEngine::new(EngineOptions::default())?;
-    let inspection = inspect(&engine, &bytes, &name)
-        .map_err(|error| vmcp_host::with_hint(error).context(Failure::Component))?;
+    let inspection =
+        inspect(&engine, &bytes, &name).map_err(|error| vmcp_host::with_hint(error).context(Failure::Component))?;
     match arguments.json {
         true => report::json(&serde_json::to_value(&inspection)?),
         false => report::inspection(&inspection),

@@ -47,7 +47,8 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
             let (gateway, shutdown) = (host.gateway().clone(), host.shutdown().clone());
             let options = StreamOptions { message_limit, admin: false };
             host.tasks().spawn(async move {
-                let served = stream::serve(gateway, tokio::io::stdin(), tokio::io::stdout(), options, shutdown.clone()).await;
+                let served =
+                    stream::serve(gateway, tokio::io::stdin(), tokio::io::stdout(), options, shutdown.clone()).await;
                 if let Err(error) = served {
                     tracing::error!(%error, "the stdio front broke");
                 }
@@ -115,7 +116,8 @@ async fn listen(arguments: &Serve, loaded: &Loaded) -> anyhow::Result<TcpListene
 /// Opens the owner's socket, unless another host of the same state folder has it.
 async fn open_admin_socket(host: &Host, message_limit: usize) -> anyhow::Result<()> {
     let folder = state_dir(host.config())?;
-    let socket = AdminSocket::open(&folder).await.with_context(|| format!("cannot open a socket in {}", folder.display()))?;
+    let socket =
+        AdminSocket::open(&folder).await.with_context(|| format!("cannot open a socket in {}", folder.display()))?;
     match socket {
         Some(socket) => {
             let (gateway, tasks, shutdown) = (host.gateway().clone(), host.tasks().clone(), host.shutdown().clone());

@@ -32,7 +32,12 @@ impl HostSession {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
         let loaded = super::load(path)?;
         if let Some((reader, writer)) = attach(&loaded).await? {
-            return Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: None });
+            return Ok(Self {
+                reader: Box::new(BufReader::new(reader)),
+                writer: Box::new(writer),
+                next_id: 0,
+                own: None,
+            });
         }
         let host = HostBuilder::new(loaded).build().await.map_err(|error| error.context(Failure::Component))?;
         host.start();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{cli::Validate, exit::Failure, report};
 
-pub(crate) fn run(arguments: &Validate) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Validate) -> ExitCode {
     let loaded = match vmcp_config::load(&arguments.file.config) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &Validate) -> anyhow::Result<ExitCode> {
                 true => report::json(&json!({ "valid": false, "problems": error.problems() })),
                 false => report::config_error(&error),
             }
-            return Ok(Failure::Config.into());
+            return Failure::Config.into();
         }
     };
     let refused = loaded.refused();
@@ -40,9 +40,9 @@ pub(crate) fn run(arguments: &Validate) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(match (refused.is_empty(), components.is_ok()) {
+    match (refused.is_empty(), components.is_ok()) {
         (true, true) => ExitCode::SUCCESS,
         (false, _) => Failure::Config.into(),
         (true, false) => Failure::Component.into(),
-    })
+    }
 }

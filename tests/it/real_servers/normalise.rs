@@ -1,4 +1,5 @@
-//! What may differ between two runs of the same server, and nothing else: folders, and the time of day.
+//! What may differ between two runs of the same server, and nothing else: folders, the time of day, and the variable by
+//! which the host knows its children again.
 
 use serde_json::{Value, json};
 use vmcp_tests::real::RealServer;
@@ -10,16 +11,17 @@ pub(super) fn normalise(server: RealServer, step: &Step, mut reply: Value, dir: 
     reply.as_object_mut().expect("a message is an object").shift_remove("id");
     let mut reply: Value =
         serde_json::from_str(&reply.to_string().replace(dir, "$DIR")).expect("a folder needs no escapes");
-    let tells_time: Option<fn(&str) -> String> = match (server, step.tool().unwrap_or(step.method)) {
+    let varies: Option<fn(&str) -> String> = match (server, step.tool().unwrap_or(step.method)) {
         // "Resource 1: This is a plaintext resource created at 4:05:06 PM", also as base64.
         (RealServer::Everything, "get-resource-reference" | "prompts/get" | "resources/read") => Some(without_creation),
         // Lines `created: …`, `modified: …`, `accessed: …`.
         (RealServer::Filesystem, "get_file_info") => Some(without_file_times),
         // `"datetime": "2026-…"`; `convert_time` names the day as well.
         (RealServer::Time, _) => Some(without_datetime),
+        (RealServer::Everything, "get-env") => Some(without_mark),
         _ => None,
     };
-    if let Some(strip) = tells_time {
+    if let Some(strip) = varies {
         each_text(&mut reply, strip);
     }
     reply
@@ -58,6 +60,13 @@ fn without_file_times(text: &str) -> String {
     let lines =
         text.lines().map(|line| if is_time(line) { line.split_once(' ').map_or(line, |(key, _)| key) } else { line });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn without_mark(text: &str) -> String {
+    // The text is itself JSON.
+    let Ok(Value::Object(mut variables)) = serde_json::from_str(text) else { return text.to_owned() };
+    variables.shift_remove("VMCP_HOST_CHILD");
+    Value::Object(variables).to_string()
 }
 
 fn without_datetime(text: &str) -> String {

@@ -221,6 +221,8 @@ fn time() -> Vec<Step> {
 fn fetch() -> Vec<Step> {
     vec![
         call("fetch", json!({ "url": "$URL", "raw": true })),
+        call("fetch", json!({ "url": "$URL", "max_length": 5 })),
+        prompt("fetch", json!({ "url": "$URL" })),
         call("fetch", json!({ "url": "http://127.0.0.1:1/" })),
         call("fetch", json!({ "url": "no url" })),
         prompt("fetch", json!({ "url": "http://127.0.0.1:1/" })),

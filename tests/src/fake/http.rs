@@ -1,4 +1,4 @@
-//! The fake server over HTTP: streamable HTTP at `/mcp` in both eras, and the older HTTP+SSE at `/sse`.
+//! The fake server over HTTP: streamable HTTP at `/mcp` in both eras, the older HTTP+SSE at `/sse`, and a page.
 
 use std::{
     collections::HashMap,
@@ -28,6 +28,10 @@ use super::{
 };
 use crate::era::Era;
 
+/// Something to read for servers that fetch pages.
+const PAGE: &str =
+    "<html><head><title>A page</title></head><body><h1>A page</h1><p>With <b>text</b>.</p></body></html>";
+
 struct Front {
     server: Arc<FakeServer>,
     next_session: AtomicU64,
@@ -45,6 +49,7 @@ pub async fn serve(server: Arc<FakeServer>) -> std::io::Result<()> {
     let router = Router::new()
         .route("/mcp", post(receive).get(stream_session).delete(end_session))
         .route("/sse", get(open_sse))
+        .route("/page", get(|| async { ([(CONTENT_TYPE, "text/html")], PAGE) }))
         .route("/messages/{session}", post(receive_sse))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(front);

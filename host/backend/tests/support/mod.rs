@@ -15,7 +15,7 @@ use vmcp_core::{
 };
 use vmcp_mcp::{meta::RequestMeta, object::Object};
 
-pub fn context() -> Arc<BackendContext> {
+pub(crate) fn context() -> Arc<BackendContext> {
     Arc::new(BackendContext {
         host_info: RawJson::of(&json!({"name": "vmcp-host", "version": "0"})),
         watcher: None,
@@ -24,7 +24,7 @@ pub fn context() -> Arc<BackendContext> {
     })
 }
 
-pub fn spec(transport: Transport) -> BackendSpec {
+pub(crate) fn spec(transport: Transport) -> BackendSpec {
     BackendSpec {
         id: BackendId::new("fake").unwrap(),
         transport,
@@ -39,42 +39,47 @@ pub fn spec(transport: Transport) -> BackendSpec {
     }
 }
 
-pub fn script() -> String {
+pub(crate) fn script() -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server.py");
     path.to_str().unwrap().to_owned()
 }
 
-pub fn stdio(kind: &str) -> BackendSpec {
+pub(crate) fn stdio(kind: &str) -> BackendSpec {
     spec(Transport::Stdio { command: "python3".into(), args: vec![script(), kind.into()], env: Vec::new(), cwd: None })
 }
 
-pub fn streamable(url: &str) -> BackendSpec {
+pub(crate) fn streamable(url: &str) -> BackendSpec {
     spec(Transport::StreamableHttp { url: url.parse().unwrap(), headers: HeaderMap::new(), ca_bundle: None })
 }
 
-pub fn sse(url: &str) -> BackendSpec {
+pub(crate) fn sse(url: &str) -> BackendSpec {
     spec(Transport::Sse { url: url.parse().unwrap(), headers: HeaderMap::new(), ca_bundle: None })
 }
 
-pub fn start(spec: BackendSpec) -> Arc<Backend> {
+pub(crate) fn start(spec: BackendSpec) -> Arc<Backend> {
     let backend = Backend::new(spec, context());
     backend.start();
     backend
 }
 
 /// A `tools/call` whose arguments and `_meta` are as given.
-pub fn tool(name: &str, arguments: Value, meta: Value) -> BackendRequest {
+pub(crate) fn tool(name: &str, arguments: Value, meta: Value) -> BackendRequest {
     let params = json!({"name": name, "arguments": arguments, "_meta": meta});
     let mut params = Object::parse(&RawJson::of(&params)).unwrap();
     let meta = RequestMeta::take_from(&mut params);
     BackendRequest { method: "tools/call".into(), params, meta, ..BackendRequest::default() }
 }
 
-pub fn events() -> (mpsc::Sender<ServerMessage>, mpsc::Receiver<ServerMessage>) {
+pub(crate) fn events() -> (mpsc::Sender<ServerMessage>, mpsc::Receiver<ServerMessage>) {
     mpsc::channel(64)
 }
 
-pub async fn call(backend: &Backend, request: BackendRequest) -> Result<Value, CallError> {
+/// Where events go that no client waits for.
+pub(crate) fn nobody() -> mpsc::Sender<ServerMessage> {
+    mpsc::channel(1).0
+}
+
+pub(crate) async fn call(backend: &Backend, request: BackendRequest) -> Result<Value, CallError> {
     let (sender, _receiver) = events();
     backend.call(request, sender).await.map(|reply| match reply {
         Reply::Result(result) => result.to_value().unwrap(),
@@ -83,18 +88,18 @@ pub async fn call(backend: &Backend, request: BackendRequest) -> Result<Value, C
 }
 
 /// The text of the reply to a call without extras.
-pub async fn text(backend: &Backend, name: &str, arguments: Value) -> String {
+pub(crate) async fn text(backend: &Backend, name: &str, arguments: Value) -> String {
     let result = call(backend, tool(name, arguments, json!({}))).await.unwrap();
     result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {result}")).to_owned()
 }
 
-pub async fn wait_for(backend: &Backend, accept: impl FnMut(&BackendState) -> bool) -> BackendState {
+pub(crate) async fn wait_for(backend: &Backend, accept: impl FnMut(&BackendState) -> bool) -> BackendState {
     let mut state = backend.state();
     let waited = tokio::time::timeout(Duration::from_secs(20), state.wait_for(accept)).await;
     waited.expect("the state comes in time").unwrap().clone()
 }
 
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }

@@ -71,10 +71,8 @@ impl AggregationConfig {
             |key| self.conflict_resolution_config.as_ref().is_some_and(|config| config.contains_key(key));
         let renames = self.tools.iter().flat_map(|rule| rule.overrides.values()).any(|o| o.name.is_some())
             || self.prompts.iter().flat_map(|rule| rule.overrides.values()).any(|o| o.name.is_some());
-        self.names.unwrap_or(match decides_names("prefixFormat") || decides_names("priorityOrder") || renames {
-            true => NameRule::Protocol,
-            false => NameRule::Strict,
-        })
+        let relaxed = decides_names("prefixFormat") || decides_names("priorityOrder") || renames;
+        self.names.unwrap_or(if relaxed { NameRule::Protocol } else { NameRule::Strict })
     }
 }
 

@@ -288,10 +288,14 @@ impl BackendEntry {
     }
 }
 
+/// Headers that the transport sets for each request. Client files carry some of them; they have no effect.
+pub(crate) fn is_owned_by_the_transport(header: &str) -> bool {
+    let owned = ["accept", "connection", "content-length", "content-type", "host", "transfer-encoding"];
+    let header = header.to_lowercase();
+    owned.contains(&header.as_str()) || header.starts_with("mcp-")
+}
+
 /// A bare name is for PATH to find; anything with a separator is a path.
 fn program(command: &str, base: &Path) -> PathBuf {
-    match command.contains(std::path::is_separator) {
-        true => base.join(command),
-        false => command.into(),
-    }
+    if command.contains(std::path::is_separator) { base.join(command) } else { command.into() }
 }

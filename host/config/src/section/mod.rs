@@ -31,7 +31,7 @@ use crate::value::{
 use {
     admin::{AdminConfig, SealingConfig},
     aggregation::AggregationConfig,
-    backend::{BackendConfig, BackendEntry},
+    backend::{BackendConfig, BackendEntry, is_owned_by_the_transport},
     composite::{CompositeToolConfig, CompositeToolRef},
     incoming_auth::IncomingAuthConfig,
     operational::{CodeModeConfig, OperationalConfig, RateLimitingConfig, SessionStorageConfig},
@@ -109,7 +109,7 @@ impl Config {
     pub fn headers_for(&self, backend: &BackendId) -> Result<Vec<(HeaderName, HeaderValue)>, HeaderError> {
         let own = self.backend(backend).map(|config| &config.headers);
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        for (name, secret) in own.into_iter().flatten() {
+        for (name, secret) in own.into_iter().flatten().filter(|(name, _)| !is_owned_by_the_transport(name)) {
             headers.push(header(backend, name, secret)?);
         }
         let strategy = self.outgoing_auth.strategy(backend).filter(|s| s.kind == StrategyType::HeaderInjection);

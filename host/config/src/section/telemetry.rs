@@ -73,7 +73,6 @@ impl Default for TelemetryConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "Audit")]
-#[expect(clippy::struct_excessive_bools, reason = "the reference format has that many switches")]
 pub struct AuditConfig {
     /// Whether there is one. The reference system takes the section alone for a yes.
     pub enabled: Option<bool>,

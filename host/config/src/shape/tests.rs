@@ -12,10 +12,7 @@ fn read(text: &str, place: &Value) -> Read {
     let node = &tree.root.get("k").unwrap().value;
     let NodeKind::Scalar(scalar) = &node.kind else { panic!("{text} is no scalar") };
     let value = typed(scalar, place).map_err(drop)?;
-    match jsonschema::is_valid(place, &value) {
-        true => Ok(value),
-        false => Err(()),
-    }
+    if jsonschema::is_valid(place, &value) { Ok(value) } else { Err(()) }
 }
 
 #[test]

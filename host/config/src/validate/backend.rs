@@ -7,7 +7,7 @@ use super::{positive, safe_path, unique};
 use crate::{
     key_path::KeyPath,
     problem::{Report, Rule},
-    section::backend::{BackendEntry, TransportKind},
+    section::backend::{BackendEntry, TransportKind, is_owned_by_the_transport},
     value::secret::Secret,
 };
 
@@ -103,18 +103,11 @@ fn headers(headers: &IndexMap<String, Secret>, path: &KeyPath, report: &mut Repo
                 let message = format!("`{name}` and `{first}` are the same header");
                 report.error_at_key(Rule::DuplicateHeader, &path, message, None);
             }
-            None if is_owned_by_the_protocol(name) => {
-                let message = format!("the host sets `{name}` itself");
-                report.error_at_key(Rule::ReservedHeader, &path, message, None);
+            None if is_owned_by_the_transport(name) => {
+                let message = format!("the host sets `{name}` itself, so this has no effect");
+                report.warning(Rule::ReservedHeader, &path, message);
             }
             None => {}
         }
     }
-}
-
-/// Headers that the transport sets for each request.
-fn is_owned_by_the_protocol(name: &str) -> bool {
-    let owned = ["accept", "connection", "content-length", "content-type", "host", "transfer-encoding"];
-    let name = name.to_lowercase();
-    owned.contains(&name.as_str()) || name.starts_with("mcp-")
 }
