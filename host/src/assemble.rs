@@ -241,7 +241,7 @@ pub fn carried_component(name: &str) -> Option<Cow<'static, [u8]>> {
 /// A problem that a component finds in its config, with the place in the file.
 fn component_problem(loaded: &Loaded, problem: &vmcp_core::extension::ComponentConfigProblem) -> String {
     let pointer = format!("/aggregation/conflictResolutionConfig{}", problem.pointer);
-    loaded.problem_at(&pointer, Rule::BadValue, problem.message.clone(), None).to_string()
+    loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None).to_string()
 }
 
 /// The engine that all components share, with the compile cache of `config`.
@@ -251,6 +251,9 @@ fn engine(config: &Config) -> anyhow::Result<Arc<PluginEngine>> {
 }
 
 fn load_plugin(engine: &Arc<PluginEngine>, plugin: &PluginConfig) -> anyhow::Result<Component> {
+    if plugin.source.contains("://") {
+        bail!("plugin `{}`: this build loads components from files only, not from `{}`", plugin.name, plugin.source);
+    }
     let bytes = std::fs::read(&plugin.source)
         .with_context(|| format!("plugin `{}`: cannot read `{}`", plugin.name, plugin.source))?;
     let limits = Limits {

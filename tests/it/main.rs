@@ -4,11 +4,13 @@
 mod aggregation;
 mod cli;
 mod clients;
+mod commands;
 mod documents;
 mod faults;
 mod fidelity;
 mod lifecycle;
 mod plugins;
+mod quickstart;
 mod real_servers;
 mod routing;
 mod serving;

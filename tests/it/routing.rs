@@ -134,3 +134,32 @@ async fn what_is_not_there_is_an_error_of_its_kind() {
     let unknown = modern.request("no/such", json!({})).await;
     assert_eq!((unknown.status, &unknown.error()["code"]), (404, &json!(-32601)));
 }
+
+#[tokio::test]
+async fn static_headers_reach_the_backend_and_the_clients_own_do_not() {
+    let show = || FakeBackend::new().tool("show", Behaviour::Handshake).modern().http();
+    let host = TestHost::builder()
+        .backend_with("a", show(), json!({ "headers": { "X-Static": "one", "X-Secret": { "fromEnv": "TEST_SECRET" } } }))
+        .backend("b", show())
+        .env("TEST_SECRET", "from the environment")
+        .yaml("outgoingAuth: { source: inline, backends: { b: { type: header_injection, headerInjection: { headerName: X-Injected, headerValue: two } } } }")
+        .yaml("aggregation: { conflictResolution: prefix }")
+        .start()
+        .await;
+    let client = host.connect_modern();
+    let headers = async |tool: &str| -> serde_json::Value {
+        let meta: serde_json::Value = serde_json::from_str(client.call(tool, json!({})).await.text()).unwrap();
+        meta["example.com/headers"].clone()
+    };
+    let (a, b) = (headers("a_show").await, headers("b_show").await);
+    assert_eq!((&a["x-static"], &a["x-secret"]), (&json!("one"), &json!("from the environment")), "{a}");
+    assert_eq!(b["x-injected"], "two", "{b}");
+    assert!(b.get("x-static").is_none() && a.get("x-injected").is_none());
+    assert_eq!(
+        (&a["mcp-method"], &a["mcp-name"]),
+        (&json!("tools/call"), &json!("show")),
+        "the backend's own name: {a}"
+    );
+    assert_eq!(a["mcp-protocol-version"], "2026-07-28");
+    assert!(!host.stderr().contains("from the environment"), "secrets are not logged");
+}

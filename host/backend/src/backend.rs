@@ -47,7 +47,7 @@ const VERIFICATION: Duration = Duration::from_secs(5);
 /// Between two verifications.
 const VERIFICATION_PAUSE: Duration = Duration::from_secs(1);
 /// Sessions beside the host's own end after so long without a call, unless the configuration says otherwise.
-const IDLE_SESSION: Duration = Duration::from_secs(300);
+const IDLE_SESSION: Duration = Duration::from_mins(5);
 /// What processes have to end when the host shuts down and nobody called [`Backend::stop`].
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// What is waited for beyond the grace: a kill needs a moment to be seen.

@@ -277,8 +277,11 @@ async fn explain(link: &StdioLink, launch: &Launch<'_>, error: HandshakeError) -
     };
     let last_words = link.process.last_words();
     let hint = has_ended.then(|| hint_for(&last_words, &message)).flatten();
-    let quoted: String = last_words.iter().map(|words| format!("\n    {words}")).collect();
-    let message = if quoted.is_empty() { message } else { format!("{message}; its last words:{quoted}") };
+    let message = if last_words.is_empty() {
+        message
+    } else {
+        format!("{message}; its last words:\n    {}", last_words.join("\n    "))
+    };
     ConnectError { message, hint }
 }
 

@@ -33,8 +33,10 @@ use vmcp_mcp::{
 };
 
 use crate::{
+    budget::EXHAUSTED,
     compose, exchange,
     http::{HttpClient, PostError},
+    line::Skipped,
     message::{BackendChange, BackendRequest, EventSender, ServerMessage, empty_object},
     noise::NoiseGate,
     pending::{Listener, PROGRESS, PendingCalls, Unanswered},
@@ -42,8 +44,6 @@ use crate::{
 
 /// Requests of the backend that wait for a client at once; more are refused.
 const OPEN_SERVER_REQUESTS: usize = 16;
-/// A message beyond this is parsed off the runtime's workers, where it would hold up others.
-pub(crate) const LARGE: usize = 1024 * 1024;
 
 /// Where outgoing messages go.
 pub(crate) enum Outbox {
@@ -197,6 +197,9 @@ impl Duplex {
             Ok(Err(Unanswered::TooLong)) => {
                 Err(CallError::ReplyTooLarge { backend: self.backend.clone(), limit: self.reply_limit })
             }
+            Ok(Err(Unanswered::NoRoom)) => {
+                Err(CallError::Unavailable { backend: self.backend.clone(), reason: EXHAUSTED.to_owned() })
+            }
             Ok(Err(Unanswered::Lost(why))) => Err(self.lost(&why)),
             Err(_) => Err(self.lost("the connection was given up")),
         }
@@ -221,9 +224,10 @@ impl Duplex {
         true
     }
 
-    /// Takes note of a message that was too long; false when it cannot be told whose it was.
-    pub(crate) fn skip(&self, response_id: Option<u64>) -> bool {
-        response_id.is_some_and(|id| self.pending.resolve(id, Err(Unanswered::TooLong)))
+    /// Takes note of a message that was not kept; false when it cannot be told whose it was.
+    pub(crate) fn skip(&self, skipped: &Skipped) -> bool {
+        let why = if skipped.is_for_room() { Unanswered::NoRoom } else { Unanswered::TooLong };
+        skipped.response_id().is_some_and(|id| self.pending.resolve(id, Err(why)))
     }
 
     fn hear(&self, notification: Notification) {

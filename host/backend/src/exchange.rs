@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sse_stream::Sse;
 use tokio::{sync::oneshot, time::sleep};
 use tracing::debug;
 use vmcp_core::{
@@ -19,9 +18,10 @@ use vmcp_mcp::{
 };
 
 use crate::{
+    budget::{EXHAUSTED, LARGE},
     compose,
-    duplex::{LARGE, change_told_by, progress_id},
-    event_stream::{EventStream, StreamError},
+    duplex::{change_told_by, progress_id},
+    event_stream::{Event, EventStream, StreamError},
     http::{Answer, BodyError, PostError, excerpt},
     message::{ServerMessage, empty_object},
     pending::{Listener, PROGRESS},
@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     NotSent(String),
     Lost(BoxError),
     TooLong(usize),
+    /// The host cannot hold the reply now.
+    NoRoom,
     Protocol(String),
     Refused(StatusCode),
 }
@@ -63,6 +65,7 @@ impl Fault {
             Self::SessionGone => CallError::Unavailable { backend, reason: "it ends every session at once".into() },
             Self::NotSent(reason) => CallError::Unavailable { backend, reason },
             Self::Lost(source) => CallError::ConnectionLost { backend, source },
+            Self::NoRoom => CallError::Unavailable { backend, reason: EXHAUSTED.to_owned() },
             Self::TooLong(limit) => CallError::ReplyTooLarge { backend, limit },
             Self::Protocol(what) => CallError::Protocol { backend, what },
             Self::Refused(status) => CallError::Refused { backend, status: status.as_u16() },
@@ -97,6 +100,7 @@ impl Exchange<'_> {
         }
         let body = answer.body().await.map_err(|error| match error {
             BodyError::TooLong => self.too_long(),
+            BodyError::NoRoom => Fault::NoRoom,
             BodyError::Lost(source) => Fault::Lost(source),
         })?;
         match parse(body.clone()).await {
@@ -147,6 +151,7 @@ impl Exchange<'_> {
                     continue;
                 }
                 Some(Err(StreamError::TooLong)) => return Err(self.too_long()),
+                Some(Err(StreamError::NoRoom)) => return Err(Fault::NoRoom),
                 Some(Err(StreamError::Broken(source))) => source,
                 None => "the stream ended before the reply".into(),
             };
@@ -155,8 +160,8 @@ impl Exchange<'_> {
     }
 
     /// One event of the stream; the reply if it is that.
-    async fn take(&self, event: Sse) -> Result<Option<Reply>, Fault> {
-        let Some(text) = data_of(event) else { return Ok(None) };
+    async fn take(&self, event: Event) -> Result<Option<Reply>, Fault> {
+        let Some(text) = event.into_message() else { return Ok(None) };
         match parse(text).await {
             Ok(Message::Response(response)) => {
                 let reply = self.reply_of(response);
@@ -254,7 +259,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn note(&mut self, event: &Sse) {
+    pub(crate) fn note(&mut self, event: &Event) {
         if let Some(id) = event.id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
             self.last_event_id = Some(id);
         }
@@ -271,12 +276,6 @@ impl Place {
     }
 }
 
-/// The message that an event carries; events without data only tell a place or a time.
-pub(crate) fn data_of(event: Sse) -> Option<Bytes> {
-    let is_message = event.event.as_deref().is_none_or(|kind| kind.is_empty() || kind == "message");
-    event.data.filter(|data| is_message && !data.is_empty()).map(Bytes::from)
-}
-
 /// Parses a message; a long one off the runtime's workers, where it would hold up others.
 pub(crate) async fn parse(text: Bytes) -> Result<Message, EnvelopeError> {
     if text.len() <= LARGE {
@@ -288,20 +287,4 @@ pub(crate) async fn parse(text: Bytes) -> Result<Message, EnvelopeError> {
 /// Many servers answer an unknown session with 400 where the specification says 404.
 fn speaks_of_the_session(body: &[u8]) -> bool {
     excerpt(body).to_ascii_lowercase().contains("session")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_events_with_data_are_messages() {
-        let check = |event: Sse, expected: Option<&str>| {
-            assert_eq!(data_of(event).as_deref(), expected.map(str::as_bytes));
-        };
-        check(Sse::default().data("{}"), Some("{}"));
-        check(Sse::default().event("message").data("{}"), Some("{}"));
-        check(Sse::default().event("endpoint").data("/x"), None);
-        check(Sse::default().id("1").data(""), None);
-    }
 }

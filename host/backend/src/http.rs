@@ -11,7 +11,7 @@ use reqwest::redirect;
 use url::Url;
 use vmcp_core::{BoxError, id::BackendId};
 
-use crate::{connect::ConnectError, event_stream::EventStream};
+use crate::{budget::Held, connect::ConnectError, event_stream::EventStream};
 
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -161,6 +161,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum BodyError {
     TooLong,
+    /// The process holds too many bytes.
+    NoRoom,
     Lost(BoxError),
 }
 
@@ -191,14 +193,18 @@ impl Answer {
         if announced == Some(first.len() as u64) {
             return Ok(first);
         }
+        let mut held = Held::default();
         let mut body = first.to_vec();
         while let Some(chunk) = self.response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > self.limit {
                 return Err(BodyError::TooLong);
             }
+            if !held.cover(body.len() + chunk.len()) {
+                return Err(BodyError::NoRoom);
+            }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.into())
+        Ok(held.attach_to(body.into()))
     }
 
     /// What an error page says, as far as it could be read.

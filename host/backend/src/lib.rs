@@ -5,6 +5,7 @@
 //! backends there are, what they offer and who may call it is decided elsewhere.
 
 mod backend;
+mod budget;
 mod compose;
 mod connect;
 mod duplex;

@@ -4,12 +4,12 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::budget::{Held, LARGE};
+
 /// Free room to read into at the least.
 const READ_SIZE: usize = 16 * 1024;
 /// Growth of the buffer in one step at most.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// A line beyond this does not leave its buffer behind for the next.
-const LARGE: usize = 1024 * 1024;
 const HEAD: usize = 1024;
 const TAIL: usize = 128;
 
@@ -25,6 +25,7 @@ pub(crate) enum Line {
 pub(crate) struct Skipped {
     head: Vec<u8>,
     tail: Vec<u8>,
+    is_for_room: bool,
 }
 
 pub(crate) struct LineReader<R> {
@@ -34,12 +35,14 @@ pub(crate) struct LineReader<R> {
     scanned: usize,
     limit: usize,
     skipping: Option<Skipped>,
+    /// The part of the process's budget that the line in the buffer takes.
+    held: Held,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// - `limit`: longest line, in bytes
     pub(crate) fn new(source: R, limit: usize) -> Self {
-        Self { source, buffer: BytesMut::new(), scanned: 0, limit, skipping: None }
+        Self { source, buffer: BytesMut::new(), scanned: 0, limit, skipping: None, held: Held::default() }
     }
 
     /// The next line; `None` at the end of the input. Safe to drop at any await.
@@ -50,8 +53,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 return Ok(Some(line));
             }
             self.scanned = self.buffer.len();
-            if self.skipping.is_some() || self.buffer.len() > self.limit {
-                self.skipping.get_or_insert_default().extend(&self.buffer);
+            let is_too_long = self.buffer.len() > self.limit;
+            let is_for_room = !is_too_long && !self.held.cover(self.buffer.len());
+            if self.skipping.is_some() || is_too_long || is_for_room {
+                self.held = Held::default();
+                let skipped = self.skipping.get_or_insert_default();
+                skipped.is_for_room |= is_for_room;
+                skipped.extend(&self.buffer);
                 self.buffer.clear();
                 self.scanned = 0;
             }
@@ -79,12 +87,14 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             return Line::TooLong(skipped);
         }
         if line.len() > LARGE {
+            // It does not leave its buffer behind for the next.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
+        let held = std::mem::take(&mut self.held);
         if line.last() == Some(&b'\r') {
             line.truncate(line.len() - 1);
         }
-        Line::Whole(line.freeze())
+        Line::Whole(held.attach_to(line.freeze()))
     }
 }
 
@@ -95,6 +105,11 @@ impl Skipped {
         self.tail.extend_from_slice(&more[more.len().saturating_sub(TAIL)..]);
         let surplus = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..surplus);
+    }
+
+    /// Whether there was no room for it, rather than that it broke its own limit.
+    pub(crate) fn is_for_room(&self) -> bool {
+        self.is_for_room
     }
 
     /// The id of the response that the line would have been, where it stands before or behind the long part.

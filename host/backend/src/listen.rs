@@ -24,7 +24,7 @@ use crate::{
     compose,
     duplex::{Duplex, change_told_by},
     event_stream::EventStream,
-    exchange::{Place, data_of, parse},
+    exchange::{Place, parse},
     handshake::BackendInfo,
     message::{BackendChange, empty_object},
     retry::Delays,
@@ -34,7 +34,7 @@ use crate::{
 
 const LISTEN: &str = "subscriptions/listen";
 /// As long as the subscription lasts.
-const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
+const ENDLESS: Duration = Duration::from_hours(365 * 24);
 /// A stream that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 /// After so many short streams in a row the longest wait applies at once.
@@ -194,7 +194,7 @@ impl Ears {
     async fn hear(&self, mut events: EventStream, place: &mut Place, answer: impl Fn(Request) + Send) {
         while let Some(Ok(event)) = events.next().await {
             place.note(&event);
-            let Some(text) = data_of(event) else { continue };
+            let Some(text) = event.into_message() else { continue };
             match parse(text).await {
                 Ok(Message::Notification(notification)) => {
                     if let Some(change) = change_told_by(&notification) {

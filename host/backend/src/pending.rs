@@ -32,6 +32,8 @@ pub(crate) enum Unanswered {
     Lost(Arc<str>),
     /// The reply came, but was too long to keep.
     TooLong,
+    /// The reply came, but the host could not hold it.
+    NoRoom,
 }
 
 type Answer = oneshot::Sender<Result<Reply, Unanswered>>;
@@ -141,13 +143,10 @@ impl Listener {
             *held = Some(notification);
             return;
         }
-        match self.events.try_send(ServerMessage::Notification(notification)) {
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(ServerMessage::Notification(notification))) => {
-                *held = Some(notification);
-                tasks.spawn(self.clone().release_progress());
-            }
-            Err(TrySendError::Full(ServerMessage::Request { .. })) => {}
+        let sent = self.events.try_send(ServerMessage::Notification(notification));
+        if let Err(TrySendError::Full(ServerMessage::Notification(notification))) = sent {
+            *held = Some(notification);
+            tasks.spawn(self.clone().release_progress());
         }
     }
 

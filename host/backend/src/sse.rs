@@ -10,10 +10,10 @@ use url::Url;
 use vmcp_core::json::RawJson;
 
 use crate::{
+    budget::EXHAUSTED,
     connect::ConnectError,
     duplex::{Duplex, Outbox},
     event_stream::{EventStream, StreamError},
-    exchange::data_of,
     handshake::{self, BackendInfo},
     http::{HttpClient, PostError},
     message::BackendChange,
@@ -80,8 +80,8 @@ async fn find_endpoint(client: &HttpClient) -> Result<(Url, EventStream), Connec
     let mut events = answer.events();
     while let Some(event) = events.next().await {
         let event = event.map_err(|error| ConnectError::new(format!("the stream broke: {}", describe(error))))?;
-        if event.event.as_deref() == Some("endpoint") {
-            let target = event.data.unwrap_or_default();
+        if event.kind.as_deref() == Some("endpoint") {
+            let target = String::from_utf8_lossy(&event.data);
             return Ok((resolve(client.url(), target.trim())?, events));
         }
     }
@@ -108,7 +108,7 @@ async fn read_until_the_end(mut events: EventStream, duplex: Arc<Duplex>) {
         };
         match event {
             Some(Ok(event)) => {
-                if let Some(text) = data_of(event) {
+                if let Some(text) = event.into_message() {
                     hear(text, &duplex).await;
                 }
             }
@@ -127,6 +127,7 @@ async fn hear(text: Bytes, duplex: &Arc<Duplex>) {
 
 fn describe(error: StreamError) -> String {
     match error {
+        StreamError::NoRoom => EXHAUSTED.to_owned(),
         StreamError::TooLong => "the server sent a message that is too long".to_owned(),
         StreamError::Broken(source) => format!("the server's stream of events broke: {source}"),
     }

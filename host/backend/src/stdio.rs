@@ -85,7 +85,7 @@ pub(crate) async fn shake_hands(
             Ok(Probe::Foreign(why)) => return Err(HandshakeError::Refused(why)),
             Ok(Probe::Legacy) => {}
             Err(CallError::Timeout { .. }) if known.is_none() => {
-                debug!("no answer to the probe: taken for a legacy server")
+                debug!("no answer to the probe: taken for a legacy server");
             }
             Err(_) if link.process.has_exited() || link.duplex.closed().is_cancelled() => {
                 return Err(HandshakeError::Died { at: handshake::DISCOVER });
@@ -204,7 +204,7 @@ async fn read_messages(mut lines: LineReader<ChildStdout>, duplex: &Arc<Duplex>)
                 }
             }
             Ok(Some(Line::TooLong(skipped))) => {
-                if !duplex.skip(skipped.response_id()) {
+                if !duplex.skip(&skipped) {
                     return "the process sent a message that is too long and answers no known call".to_owned();
                 }
             }

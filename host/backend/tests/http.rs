@@ -2,6 +2,8 @@
 
 #[path = "support/fake_http.rs"]
 mod fake_http;
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
+
 mod support;
 
 use std::{sync::atomic::Ordering, time::Duration};

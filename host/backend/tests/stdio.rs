@@ -1,5 +1,7 @@
 //! Backends that are child processes, well-behaved and not.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a failure is the test's, and so is the runtime")]
+
 mod support;
 
 use std::time::{Duration, Instant};

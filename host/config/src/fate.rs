@@ -118,12 +118,15 @@ const TABLE: &[Row] = &[
     refused("rateLimiting", "without it, clients could make any number of calls"),
     // Backends get less than they hoped for, never more.
     warned("passthroughHeaders", LATER),
+    warned("plugins.*.grants.tools", "only workflows call tools, and this build runs none"),
+    warned("plugins.*.limits.wallTime", "resolvers never wait: `runningTime` bounds the whole call"),
     honoured("plugins"),
+    warned("server.bytesInFlight", "each request and reply is bounded, their sum is not yet"),
     honoured("server"),
     honoured("stateDir"),
     honoured("cacheDir"),
     refused("admin", "this build has no admin interface over TCP"),
-    honoured("sealing"),
+    warned("sealing", "session ids of this build are random and not sealed"),
 ];
 
 /// What becomes of the keys of one file.

@@ -1,4 +1,5 @@
 //! The configuration from the outside: files with mistakes, a file with every key, and the committed pages.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
     collections::BTreeSet,

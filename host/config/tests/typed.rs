@@ -1,4 +1,5 @@
 //! What a file means once it is loaded: defaults, paths, timeouts, headers, names.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{fs, path::Path, time::Duration};
 
@@ -41,7 +42,7 @@ fn a_file_of_ours_needs_backends_and_nothing_else() {
     assert_eq!(config.operational.failure_handling.partial_failure_mode, None::<PartialFailureMode>);
     assert_eq!((loaded.warnings.len(), loaded.refused().len()), (0, 0));
     let files = &config.backends[0];
-    assert_eq!(files.start_timeout.as_duration(), Duration::from_secs(120));
+    assert_eq!(files.start_timeout.as_duration(), Duration::from_mins(2));
     assert_eq!((files.max_concurrency, files.max_processes, files.lazy), (64, 4, false));
     assert_eq!(files.sessions, SessionSharing::PerIdentity);
     assert_eq!(files.idle_timeout, None);

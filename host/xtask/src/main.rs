@@ -85,6 +85,7 @@ fn main() -> anyhow::Result<()> {
 fn ci(cache: &Cache) -> anyhow::Result<()> {
     quality::fmt(cache, true)?;
     quality::deny(cache)?;
+    quality::foundations(cache)?;
     docs::check_links(cache)?;
     quality::clippy(cache)?;
     steps::step("components");

@@ -87,7 +87,7 @@ impl Component {
 
 /// Builds all components and writes them with their lock. With `check` it leaves the checkout alone: it compares, or where
 /// the compiler is another one leaves each component under its path in `rebuilt-components/` of the cache.
-pub fn run(check: bool) -> Result<()> {
+pub(crate) fn run(check: bool) -> Result<()> {
     let cache = Cache::open()?;
     let repository = cache.root();
     let toolchain = Toolchain::find(&cache)?;

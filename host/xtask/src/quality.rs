@@ -1,11 +1,11 @@
 //! Formatting, lints and the rules for dependencies.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::{
     cache::Cache,
     docs,
-    steps::{is_there, run, step},
+    steps::{is_there, output, run, step},
 };
 
 const DENY_VERSION: &str = "0.20.2";
@@ -27,9 +27,25 @@ pub(crate) fn deny(cache: &Cache) -> anyhow::Result<()> {
     run(&mut cache.cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"]))
 }
 
+/// Packages that the default build stands on, not only its tests or tools.
+const FOUNDATIONS: [&str; 8] =
+    ["axum", "reqwest", "rmcp", "serde-saphyr", "tokio", "wasmtime", "wasmtime-wasi", "wit-bindgen"];
+
+/// The default build has every package that it is meant to stand on.
+pub(crate) fn foundations(cache: &Cache) -> anyhow::Result<()> {
+    let tree = output(&mut cache.cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]))?;
+    let has = |name: &&str| tree.lines().any(|line| line.split(' ').next() == Some(*name));
+    let missing: Vec<_> = FOUNDATIONS.iter().copied().filter(|name| !has(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("the default build lacks {}", missing.join(", "))
+}
+
 pub(crate) fn check(cache: &Cache) -> anyhow::Result<()> {
     fmt(cache, true)?;
     deny(cache)?;
+    foundations(cache)?;
     docs::check_links(cache)?;
     clippy(cache)
 }

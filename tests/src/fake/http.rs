@@ -59,7 +59,12 @@ pub async fn serve(server: Arc<FakeServer>) -> std::io::Result<()> {
 }
 
 async fn receive(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
-    let Ok(message) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
+    let Ok(mut message) = serde_json::from_slice::<Value>(&body) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    if message["method"] == "tools/call" {
+        message["params"]["_meta"]["example.com/headers"] = shown(&headers);
+    }
     let legacy = front.server.spec.era == Era::Legacy;
     let is_initialize = message["method"] == "initialize";
     let session = headers.get("mcp-session-id").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -85,6 +90,11 @@ async fn receive(State(front): State<Arc<Front>>, headers: HeaderMap, body: Byte
         response.headers_mut().insert("mcp-session-id", session.parse().expect("a number is a legal header value"));
     }
     response
+}
+
+/// Headers for the tool that shows them.
+fn shown(headers: &HeaderMap) -> Value {
+    headers.iter().map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes())))).collect()
 }
 
 /// The messages of a request, while its future runs inside the stream: a client that goes away drops both.

@@ -71,7 +71,8 @@ pub enum Behaviour {
     ToolError,
     /// A JSON-RPC error with `data`.
     RpcError,
-    /// The client's half of the handshake: its `initialize` params or the `_meta` of this call.
+    /// The client's half of the handshake: its `initialize` params or the `_meta` of this call, in the modern era with the
+    /// HTTP headers of the call as `example.com/headers`.
     Handshake,
     Never,
     Late {

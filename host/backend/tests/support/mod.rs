@@ -1,5 +1,10 @@
 //! What the tests of this crate share: specs of fake backends, and calls in one line.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "a failure is the test's, and calls read better"
+)]
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
