@@ -11,7 +11,9 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use http::HeaderMap;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
     BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, SessionSharing,
@@ -27,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where a component's bytes come from when the program carries them.
 const BUILT_IN: &str = "built-in";
 
+/// Marks an error that a component caused.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a component was refused")]
+pub struct ComponentRefused;
+
 /// Puts a host together.
 pub struct HostBuilder {
     loaded: Loaded,
@@ -38,8 +45,12 @@ pub struct HostBuilder {
 pub struct Host {
     gateway: Arc<Gateway>,
     config: Config,
+    /// What serves clients. It ends first, so that requests under way still find their backends.
+    fronts: TaskTracker,
+    stopping: CancellationToken,
+    /// Backends, and what keeps the catalog true.
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    ending: CancellationToken,
 }
 
 impl HostBuilder {
@@ -74,19 +85,23 @@ impl HostBuilder {
         let Self { loaded, carried, patience } = self;
         // Compiling takes a while where the cache is cold.
         let (loaded, resolver) = tokio::task::spawn_blocking(move || {
-            let resolver = conflict_resolver(&loaded, &carried)?;
+            let resolver = conflict_resolver(&loaded, &carried).map_err(|error| error.context(ComponentRefused))?;
             anyhow::Ok((loaded, resolver))
         })
         .await??;
+        let host = HostInfo {
+            title: loaded.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: canonical(loaded.file()),
+        };
         let config = loaded.config;
         let tasks = TaskTracker::new();
-        let shutdown = CancellationToken::new();
-        let host = HostInfo { title: config.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let ending = CancellationToken::new();
         let context = Arc::new(BackendContext {
             host_info: RawJson::of(&host.implementation()),
             watcher: watcher(&config),
             tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
+            shutdown: ending.clone(),
         });
         let backend = |backend| Ok(Backend::new(backend_spec(&config, backend)?, context.clone()));
         let backends = config.backends.iter().map(backend).collect::<anyhow::Result<Vec<_>>>()?;
@@ -104,14 +119,15 @@ impl HostBuilder {
             patience,
             all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
         });
-        Ok(Host { gateway, config, tasks, shutdown })
+        let (fronts, stopping) = (TaskTracker::new(), CancellationToken::new());
+        Ok(Host { gateway, config, fronts, stopping, tasks, ending })
     }
 }
 
 impl Host {
     /// Starts the backends and begins to build the catalog.
     pub fn start(&self) {
-        self.gateway.start(&self.tasks, &self.shutdown);
+        self.gateway.start(&self.tasks, &self.ending);
     }
 
     pub fn gateway(&self) -> &Arc<Gateway> {
@@ -122,34 +138,45 @@ impl Host {
         &self.config
     }
 
-    /// Where tasks of the host are tracked: it waits for them when it stops.
-    pub fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+    /// Where the tasks of fronts are tracked: the host waits for them when it stops.
+    pub fn fronts(&self) -> &TaskTracker {
+        &self.fronts
     }
 
-    /// Fires when the host begins to stop.
-    pub fn shutdown(&self) -> &CancellationToken {
-        &self.shutdown
+    /// Fires when the host begins to stop: fronts take no more requests and finish those under way.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 
-    /// Ends the backends and waits for all tasks, at most as long as `server.shutdownGrace` says.
+    /// Lets requests under way finish, then ends the backends; at most as long as `server.shutdownGrace` says.
     pub async fn stop(self) {
         let grace = self.config.server.shutdown_grace.as_duration();
         self.stop_within(grace).await;
     }
 
-    /// Ends the backends and waits for all tasks, at most `grace`.
+    /// As [`stop`](Self::stop), within `grace`: half of it for requests under way, what is left for the backends.
     pub async fn stop_within(self, grace: Duration) {
-        self.shutdown.cancel();
+        let deadline = Instant::now() + grace;
+        self.stopping.cancel();
+        self.fronts.close();
+        if timeout(grace / 2, self.fronts.wait()).await.is_err() {
+            warn!(remaining = self.fronts.len(), "requests under way are given up");
+        }
         self.tasks.close();
         let everything = async {
-            self.gateway.stop(grace.mul_f64(0.8)).await;
+            self.gateway.stop(deadline.saturating_duration_since(Instant::now()).mul_f64(0.7)).await;
+            self.ending.cancel();
             self.tasks.wait().await;
         };
-        if tokio::time::timeout(grace, everything).await.is_err() {
-            tracing::warn!(?grace, remaining = self.tasks.len(), "tasks outlived the grace period");
+        if timeout_at(deadline, everything).await.is_err() {
+            warn!(?grace, remaining = self.tasks.len(), "tasks outlived the grace period");
         }
     }
+}
+
+/// `file` as an absolute path where it has one.
+fn canonical(file: &str) -> String {
+    std::fs::canonicalize(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
 }
 
 /// Components by name.
@@ -225,6 +252,9 @@ pub struct CheckedComponents {
 pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     let carried = carried_components();
     let resolver = conflict_resolver(loaded, &carried)?;
+    for backend in &loaded.config.backends {
+        backend_spec(&loaded.config, backend)?;
+    }
     let components = load_plugins(&engine(&loaded.config)?, &loaded.config, &carried)?;
     let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
     Ok(CheckedComponents {

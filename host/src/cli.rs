@@ -66,7 +66,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub file: ConfigFile,
     /// Address to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     pub host: IpAddr,
     /// Port to listen on; 0 picks a free one.
     #[arg(short, long, default_value_t = 4483)]
@@ -77,6 +77,11 @@ pub(crate) struct Serve {
     /// Listen on an address that others can reach although nobody has to prove who they are.
     #[arg(long)]
     pub allow_anonymous_remote: bool,
+}
+
+/// An address to listen on; the one name that is understood is `localhost`.
+fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
+    if text == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { text.parse() }
 }
 
 #[derive(Debug, Args)]

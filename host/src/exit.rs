@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use vmcp_host::ComponentRefused;
+
 /// What went wrong, as far as the exit code tells it. Anything else is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
@@ -41,7 +43,9 @@ impl Failure {
 
 /// The code for an error, from the [`Failure`] in its chain.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(error.downcast_ref::<Failure>().map_or(1, |failure| failure.code()))
+    let of_component = || error.is::<ComponentRefused>().then_some(Failure::Component);
+    let failure = error.downcast_ref::<Failure>().copied().or_else(of_component);
+    ExitCode::from(failure.map_or(1, Failure::code))
 }
 
 impl From<Failure> for ExitCode {

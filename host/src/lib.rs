@@ -13,7 +13,8 @@
 mod assemble;
 
 pub use assemble::{
-    CheckedComponents, Host, HostBuilder, cache_dir, carried_component, check_components, state_dir, with_hint,
+    CheckedComponents, ComponentRefused, Host, HostBuilder, cache_dir, carried_component, check_components, state_dir,
+    with_hint,
 };
 pub use vmcp_config as config;
 pub use vmcp_gateway as gateway;

@@ -2,19 +2,15 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Waits for Ctrl-C, SIGTERM or SIGHUP, or until `shutdown` fires for another reason.
+/// Waits for Ctrl-C or SIGTERM, or until `shutdown` fires for another reason.
 pub(crate) async fn until_stopped(shutdown: &CancellationToken) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
-            return shutdown.cancelled().await;
-        };
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return shutdown.cancelled().await };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => tracing::info!("interrupted, stopping"),
             _ = terminate.recv() => tracing::info!("asked to stop"),
-            _ = hang_up.recv() => tracing::info!("the terminal is gone, stopping"),
             () = shutdown.cancelled() => {}
         }
     }

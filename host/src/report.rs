@@ -11,7 +11,7 @@ use serde_json::Value;
 use vmcp_config::{ConfigError, IncomingAuthType, Loaded, Problem};
 use vmcp_core::catalog::Catalog;
 use vmcp_gateway::gateway::BackendStatus;
-use vmcp_host::CheckedComponents;
+use vmcp_host::{CheckedComponents, ComponentRefused};
 use vmcp_plugin::{ImportStatus, Inspection};
 
 use crate::exit::Failure;
@@ -33,7 +33,8 @@ pub(crate) fn json(value: &Value) {
 
 /// An error with everything that led to it, but for the [`Failure`] that only stands for an exit code.
 pub(crate) fn error(error: &anyhow::Error) {
-    let classified = usize::from(error.is::<Failure>() && error.chain().nth(1).is_some());
+    let is_classified = error.is::<Failure>() || error.is::<ComponentRefused>();
+    let classified = usize::from(is_classified && error.chain().nth(1).is_some());
     let causes: Vec<_> = error.chain().skip(classified).map(ToString::to_string).collect();
     note(&format!("error: {}", causes.join(": ")));
 }

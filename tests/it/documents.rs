@@ -39,7 +39,7 @@ fn configurations(markdown: &str) -> Vec<(usize, String)> {
                 text.push('\n');
             }
             None if line.trim() == "```yaml" => {
-                block = Some((index + 1, line.len() - line.trim_start().len(), String::new()))
+                block = Some((index + 1, line.len() - line.trim_start().len(), String::new()));
             }
             None => {}
         }

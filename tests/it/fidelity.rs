@@ -21,7 +21,7 @@ async fn assert_nothing_is_lost(backend: FakeBackend) {
     let era = backend.spec.era;
     let mut stdio = backend.clone();
     stdio.spec.transport = vmcp_tests::fake::Transport::Stdio;
-    stdio.spec.name = "fake".to_owned();
+    "fake".clone_into(&mut stdio.spec.name);
     let command = stdio.command();
     let direct = StdioClient::start(Command::new(&command[0]).args(&command[1..]), era, json!({})).await;
     let host = TestHost::builder().backend("fake", backend).start().await;
@@ -52,10 +52,10 @@ async fn assert_nothing_is_lost(backend: FakeBackend) {
     }
 }
 
+/// All of the message but its id.
 fn payload(reply: &Reply) -> Value {
     let mut payload = reply.message.clone();
     payload.as_object_mut().unwrap().remove("id");
-    // Who the server is is the one thing that a modern gateway says itself.
     payload
 }
 

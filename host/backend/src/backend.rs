@@ -155,6 +155,11 @@ impl Backend {
     ///
     /// Dropping the future cancels the call at the backend.
     pub async fn call(&self, request: BackendRequest, events: EventSender) -> Result<Reply, CallError> {
+        self.answer(request, events).await.map(|(_, reply)| reply)
+    }
+
+    /// As [`call`](Self::call), with the era in which the backend replied.
+    pub async fn answer(&self, request: BackendRequest, events: EventSender) -> Result<(Era, Reply), CallError> {
         let limit = request.timeout.unwrap_or(self.spec.request_timeout);
         let Some(_slot) = self.slots.enter(limit).await else {
             return Err(CallError::Busy { backend: self.spec.id.clone(), limit: self.slots.limit });
@@ -165,9 +170,9 @@ impl Backend {
         };
         let outcome = live.call(request, events, limit).await;
         if let Err(CallError::ConnectionLost { .. } | CallError::Unavailable { .. }) = outcome {
-            live.suspicion.notify_one();
+            live.suspect();
         }
-        outcome
+        outcome.map(|reply| (live.info.era, reply))
     }
 
     /// The backend at this moment.
@@ -418,6 +423,13 @@ impl Live {
     /// Whether the host's own session is as good as one for this client.
     fn shares_control(client: &ClientProfile) -> bool {
         client.identity == Identity::Anonymous && client.is_mute()
+    }
+
+    /// Has the supervisor look whether the backend is still there. Connections that notice their end need no suspicion.
+    fn suspect(&self) {
+        if self.control.closed().is_none() {
+            self.suspicion.notify_one();
+        }
     }
 
     /// Whether the backend is still there; a slow one is.

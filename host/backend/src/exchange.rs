@@ -76,6 +76,7 @@ impl Fault {
 /// A message on its way and the call that waits for its reply.
 pub(crate) struct Exchange<'a> {
     pub(crate) endpoint: &'a Arc<Endpoint>,
+    /// Of further messages that belong to the call.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) id: u64,
     pub(crate) listener: &'a Arc<Listener>,
@@ -84,8 +85,9 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    pub(crate) async fn run(&self, body: Bytes) -> Result<Reply, Fault> {
-        let answer = self.endpoint.client.post(self.headers.clone(), body).await.map_err(Fault::from_post)?;
+    /// Posts the message with `headers` and waits for the reply.
+    pub(crate) async fn run(&self, headers: HeaderMap, body: Bytes) -> Result<Reply, Fault> {
+        let answer = self.endpoint.client.post(headers, body).await.map_err(Fault::from_post)?;
         self.read(answer).await
     }
 

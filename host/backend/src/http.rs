@@ -277,6 +277,26 @@ mod tests {
     }
 
     #[test]
+    fn an_unusable_ca_bundle_is_named() {
+        let check = |url: &str, bundle: Option<&Path>, expected: Option<&str>| {
+            let id = BackendId::new("x").unwrap();
+            let made = HttpClient::new(id, url.parse().unwrap(), HeaderMap::new(), bundle, 1);
+            let error = made.err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), expected.is_some(), "{error:?}");
+            assert!(error.unwrap_or_default().contains(expected.unwrap_or_default()));
+        };
+        check("https://localhost/mcp", None, None);
+        check("http://localhost/mcp", None, None);
+        check(
+            "https://localhost/mcp",
+            Some(Path::new("/not/there.pem")),
+            Some("cannot read the CA bundle `/not/there.pem`"),
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        check("https://localhost/mcp", Some(file.path()), Some("holds no certificate"));
+    }
+
+    #[test]
     fn excerpts_are_one_short_line() {
         assert_eq!(excerpt(b"<html>\n  <b>no</b>\n"), "<html> <b>no</b>");
         assert_eq!(excerpt("é".repeat(1000).as_bytes()).chars().count(), QUOTED);

@@ -85,7 +85,7 @@ impl Endpoint {
         headers.extend(std::mem::take(&mut request.headers));
         let body = compose::request(&mut request, id, Era::Modern, &self.host_info);
         let listener = Listener::new(events, request.meta.progress_token.take());
-        self.run(id, &headers, body, &listener, limit).await
+        self.run(id, headers, body, &listener, limit).await
     }
 
     /// A request of the host itself to a modern server.
@@ -98,19 +98,21 @@ impl Endpoint {
         let id = self.next_id();
         let headers = self.modern_message_headers(method, None);
         let body = compose::own_modern_request(id, method, params, &empty_object(), &self.host_info);
-        self.run(id, &headers, body, &deaf(), limit).await
+        self.run(id, headers, body, &deaf(), limit).await
     }
 
     async fn run(
         self: &Arc<Self>,
         id: u64,
-        headers: &HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
         listener: &Arc<Listener>,
         limit: Duration,
     ) -> Result<Reply, CallError> {
-        let exchange = Exchange { endpoint: self, headers, id, listener, era: Era::Modern, has_session: false };
-        match listener.within(limit, exchange.run(body)).await {
+        let of_more = &self.modern_headers;
+        let exchange =
+            Exchange { endpoint: self, headers: of_more, id, listener, era: Era::Modern, has_session: false };
+        match listener.within(limit, exchange.run(headers, body)).await {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(fault)) => Err(fault.into_call_error(self.client.backend())),
             None => Err(CallError::Timeout { backend: self.client.backend().clone(), after: limit }),
@@ -235,7 +237,8 @@ impl LegacySession {
     ) -> Result<Reply, Fault> {
         let Established { headers, has_id, .. } = established;
         let endpoint = &self.endpoint;
-        Exchange { endpoint, headers, id, listener, era: Era::Legacy, has_session: *has_id }.run(body).await
+        let exchange = Exchange { endpoint, headers, id, listener, era: Era::Legacy, has_session: *has_id };
+        exchange.run(headers.clone(), body).await
     }
 
     /// A new session in place of `stale`; the one that another call has made meanwhile, if so.

@@ -1,9 +1,8 @@
 //! Backends over HTTP, in all three forms, well-behaved and not.
 
-#[path = "support/fake_http.rs"]
-mod fake_http;
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
+mod fake_http;
 mod support;
 
 use std::{sync::atomic::Ordering, time::Duration};

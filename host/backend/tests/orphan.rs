@@ -49,7 +49,7 @@ fn host() -> ExitCode {
         backend.start();
         let child = text(&backend, "pid", json!({})).await;
         let in_group = text(&backend, "grandchild", json!({})).await;
-        let escaped = text(&backend, "grandchild", json!({"leaves": true})).await;
+        let escaped = text(&backend, "grandchild", json!({"leaves": support::FINDS_ESCAPED})).await;
         println!("{child} {in_group} {escaped} {}", watcher.pid().unwrap());
         std::future::pending::<()>().await;
     });

@@ -247,7 +247,7 @@ async fn a_lazy_backend_starts_with_the_first_call_and_an_idle_one_ends() {
 async fn stopping_ends_a_process_that_ignores_everything_and_its_children() {
     let backend = start(stdio("legacy"));
     let in_group: u32 = text(&backend, "grandchild", json!({})).await.parse().unwrap();
-    let escaped: u32 = text(&backend, "grandchild", json!({"leaves": true})).await.parse().unwrap();
+    let escaped: u32 = text(&backend, "grandchild", json!({"leaves": support::FINDS_ESCAPED})).await.parse().unwrap();
     assert!(is_alive(in_group) && is_alive(escaped));
     let began = Instant::now();
     backend.stop(GRACE).await;

@@ -38,6 +38,11 @@ impl Loaded {
         &self.refused
     }
 
+    /// The file, as it was named.
+    pub fn file(&self) -> &str {
+        &self.tree.file
+    }
+
     /// Where the value at a JSON pointer stands; for an absent one, the nearest enclosing key. `None` when the text is
     /// no pointer. Turns what a component says about its configuration into a place in the file.
     pub fn locate(&self, pointer: &str) -> Option<Location> {

@@ -125,7 +125,7 @@ fn array(entries: &[Arc<Entry>]) -> RawJson {
 /// How the names of a catalog came about, for people.
 #[derive(Clone, Debug, Default)]
 pub struct Naming {
-    /// The resolver's label, e.g. `smart 0.1.0`; empty when nothing had to be decided.
+    /// The resolver's label, e.g. `smart 0.1.0`; empty before the first catalog.
     pub resolver: Arc<str>,
     pub took: Duration,
     /// Advertised tools and prompts whose name is not the backend's own.
@@ -148,7 +148,7 @@ pub struct Catalog {
     /// The merged instructions of the backends.
     pub instructions: Option<String>,
     matchers: Vec<(UriTemplate, Arc<Entry>)>,
-    /// `ui://` resources that a tool refers to and no list names, with the tool's backend.
+    /// `ui://` resources that a tool refers to, with the tool's backend.
     ui_owners: HashMap<Arc<str>, BackendId>,
     unavailable_by_name: HashMap<(Kind, Arc<str>), usize>,
 }

@@ -10,6 +10,7 @@ use vmcp_core::{
     call::{CallError, Reply},
     id::{BackendId, Identity},
 };
+use vmcp_mcp::era::Era;
 
 /// Makes `call` if it may be made, and records how it ended.
 pub(crate) async fn admit(
@@ -17,13 +18,13 @@ pub(crate) async fn admit(
     method: &str,
     name: &str,
     backend: &BackendId,
-    call: impl Future<Output = Result<Reply, CallError>>,
-) -> Result<Reply, CallError> {
+    call: impl Future<Output = Result<(Era, Reply), CallError>>,
+) -> Result<(Era, Reply), CallError> {
     let began = Instant::now();
     let outcome = call.await;
     match &outcome {
-        Ok(Reply::Result(_)) => debug!(?identity, method, name, %backend, took = ?began.elapsed(), "answered"),
-        Ok(Reply::Error(error)) => debug!(?identity, method, name, %backend, ?error, "answered with an error"),
+        Ok((_, Reply::Result(_))) => debug!(?identity, method, name, %backend, took = ?began.elapsed(), "answered"),
+        Ok((_, Reply::Error(error))) => debug!(?identity, method, name, %backend, ?error, "answered with an error"),
         Err(error) => warn!(?identity, method, name, %backend, took = ?began.elapsed(), %error, "no reply"),
     }
     outcome

@@ -14,7 +14,6 @@ use vmcp_core::{
     catalog::{ArgumentRules, Catalog, CatalogParts, Entry, Hidden, Naming},
     extension::{ConflictResolver, Contender, Decision, Resolution, ResolveError, ResolveRequest},
     id::BackendId,
-    json::RawJson,
 };
 use vmcp_mcp::object::Object;
 
@@ -103,19 +102,21 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
     let mut candidates = Vec::new();
     for offer in offers {
         let backend_rules = rules.backends.get(&offer.backend).unwrap_or(&no_rules);
-        let mut names = HashSet::new();
+        let mut offered = Vec::new();
         for raw in offer.discovered.of(kind) {
-            let Prepared { capability, arguments } = match definition::prepare(kind, &offer.backend, raw, backend_rules)
-            {
-                Ok(prepared) => prepared,
-                Err(reason) => {
-                    warn!(backend = %offer.backend, "left out: {reason}");
-                    continue;
-                }
-            };
+            match definition::prepare(kind, &offer.backend, raw, backend_rules) {
+                Ok(prepared) => offered.push(prepared),
+                Err(reason) => warn!(backend = %offer.backend, "left out: {reason}"),
+            }
+        }
+        // Which of two with one name stays must not depend on the order in which the backend lists them.
+        let by_name = |p: &Prepared| (p.capability.name.clone(), p.capability.original_name.clone());
+        offered.sort_by_cached_key(by_name);
+        let mut names = HashSet::new();
+        for Prepared { capability, arguments } in offered {
             let reason = backend_rules.of(kind).visibility.reason_to_hide(&capability.name).or_else(|| {
-                (!names.insert(capability.name.clone()))
-                    .then(|| format!("its backend offers `{}` twice", capability.name))
+                let is_repeated = !names.insert(capability.name.clone());
+                is_repeated.then(|| format!("its backend has another `{}`", capability.name))
             });
             match reason {
                 Some(reason) => {
@@ -193,20 +194,14 @@ fn settle(candidate: Candidate, resolution: Resolution, rules: &Rules, label: &s
 fn ui_owners(advertised: &[Entry]) -> HashMap<Arc<str>, BackendId> {
     let mut owners = HashMap::new();
     for entry in advertised.iter().filter(|entry| entry.capability.kind == Kind::Tool) {
-        if let Some(uri) = ui_resource(&entry.definition) {
+        if !entry.definition.as_str().contains("ui://") {
+            continue;
+        }
+        if let Some(uri) = definition::ui_resource(&Object::parse_lenient(Some(&entry.definition))) {
             owners.entry(uri.into()).or_insert_with(|| entry.backend().clone());
         }
     }
     owners
-}
-
-/// The `ui://` resource that shows a tool's results, in either form that is in use.
-fn ui_resource(definition: &RawJson) -> Option<String> {
-    if !definition.as_str().contains("ui://") {
-        return None;
-    }
-    let meta = Object::parse_lenient(Some(definition)).get_object("_meta");
-    meta.get_object("ui").get_string("resourceUri").or_else(|| meta.get_string("ui/resourceUri"))
 }
 
 /// The backends' instructions, each under its name.
@@ -231,6 +226,7 @@ fn merged_instructions(offers: &[&Offer]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use vmcp_core::json::RawJson;
 
     use super::*;
 

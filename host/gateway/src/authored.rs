@@ -15,6 +15,8 @@ pub struct HostInfo {
     /// `name` of the configuration: which of several hosts this is.
     pub title: String,
     pub version: String,
+    /// The configuration file, as commands compare it.
+    pub config: String,
 }
 
 impl HostInfo {
@@ -110,7 +112,7 @@ pub mod cursor {
     use super::{Kind, RpcError};
 
     /// Longest cursor that is read, in bytes.
-    const MAX_LENGTH: usize = 4096;
+    const MAX_LENGTH: usize = 16 << 10;
 
     pub fn write(kind: Kind, last: &str) -> String {
         URL_SAFE_NO_PAD.encode(format!("{kind}\n{last}"))

@@ -44,6 +44,9 @@ pub fn prepare(kind: Kind, backend: &BackendId, raw: &RawJson, rules: &BackendRu
     if let Some(prefix) = rules.uri_prefix.as_ref().filter(|_| !kind.is_renamable()) {
         name.insert_str(0, prefix);
     }
+    if let Some(prefix) = rules.uri_prefix.as_ref().filter(|_| kind == Kind::Tool) {
+        changed |= prefix_ui_resource(&mut members, prefix);
+    }
     if name != original_name {
         changed = true;
         members.set(kind.key(), RawJson::of(&name));
@@ -77,6 +80,28 @@ pub fn renamed(kind: Kind, definition: &RawJson, name: &str) -> RawJson {
     let mut members = Object::parse_lenient(Some(definition));
     members.set(kind.key(), RawJson::of(&name));
     members.to_json()
+}
+
+/// The `ui://` resource that shows a tool's results, in either form that is in use.
+pub fn ui_resource(definition: &Object) -> Option<String> {
+    let meta = definition.get_object("_meta");
+    meta.get_object("ui").get_string("resourceUri").or_else(|| meta.get_string("ui/resourceUri"))
+}
+
+/// The page of a tool has the prefix of its backend's resources. Whether there is one.
+fn prefix_ui_resource(members: &mut Object, prefix: &str) -> bool {
+    let Some(uri) = ui_resource(members) else { return false };
+    let prefixed = RawJson::of(&format!("{prefix}{uri}"));
+    let mut meta = members.get_object("_meta");
+    let mut ui = meta.get_object("ui");
+    if ui.get("resourceUri").is_some() {
+        ui.set("resourceUri", prefixed);
+        meta.set("ui", ui.to_json());
+    } else {
+        meta.set("ui/resourceUri", prefixed);
+    }
+    members.set("_meta", meta.to_json());
+    true
 }
 
 fn splice(members: &mut Object, over: &Override, arguments: &mut ArgumentRules) {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use vmcp_backend::{Backend, BackendRequest};
 use vmcp_core::{
     call::{CallError, Reply},
@@ -16,6 +16,8 @@ use vmcp_mcp::{error::METHOD_NOT_FOUND, object::Object};
 const MAX_PAGES: usize = 10_000;
 /// Most definitions of one kind that one backend may offer.
 const MAX_DEFINITIONS: usize = 100_000;
+/// Most bytes of definitions that one backend may offer.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest wait for all lists of a backend together, once it is connected.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -80,9 +82,10 @@ fn list_of(kind: Kind) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// Connects to `backend` if need be and reads all its lists.
-pub async fn discover(backend: &Backend) -> Result<Discovered, DiscoverError> {
+/// Connects to `backend` if need be, which may take long, and then reads all its lists when `turn` comes.
+pub async fn discover(backend: &Backend, turn: &Semaphore) -> Result<Discovered, DiscoverError> {
     let info = backend.connected().await?;
+    let _permit = turn.acquire().await.expect("the semaphore is never closed");
     let lists = async {
         let mut found = Discovered {
             capabilities: info.capabilities.to_json(),
@@ -105,6 +108,7 @@ async fn list(backend: &Backend, kind: Kind) -> Result<Vec<RawJson>, DiscoverErr
     let mut definitions = Vec::new();
     let mut cursor: Option<RawJson> = None;
     let mut seen = HashSet::new();
+    let mut bytes = 0;
     for _ in 0..MAX_PAGES {
         let mut params = Object::default();
         if let Some(cursor) = cursor.take() {
@@ -116,7 +120,12 @@ async fn list(backend: &Backend, kind: Kind) -> Result<Vec<RawJson>, DiscoverErr
             Reply::Error(error) => return Err(DiscoverError::Refused { method, error }),
         };
         let items = page.get(member).and_then(|list| list.to_value::<Vec<RawJson>>().ok());
-        definitions.extend(items.ok_or(DiscoverError::NoList { method, member })?);
+        let items = items.ok_or(DiscoverError::NoList { method, member })?;
+        bytes += items.iter().map(|item| item.as_bytes().len()).sum::<usize>();
+        if bytes > MAX_BYTES {
+            return Err(DiscoverError::TooMuch { method, limit: "64 MiB" });
+        }
+        definitions.extend(items);
         if definitions.len() > MAX_DEFINITIONS {
             return Err(DiscoverError::TooMuch { method, limit: "100,000 entries" });
         }

@@ -20,7 +20,8 @@ use crate::{
     last_seen::LastSeen,
     refresh,
     rules::Rules,
-    session::{LogLevel, Sessions},
+    session::{LogLevel, Session, Sessions},
+    subscriptions::{self, Subscriptions},
 };
 
 /// Backends whose lists are read at the same time.
@@ -50,6 +51,7 @@ pub struct Gateway {
     pub(crate) resolver: Arc<dyn ConflictResolver>,
     pub(crate) last_seen: LastSeen,
     pub(crate) slots: Mutex<BTreeMap<BackendId, Slot>>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) nudge: Notify,
     pub(crate) discoveries: Semaphore,
     pub(crate) patience: Duration,
@@ -120,6 +122,7 @@ impl Gateway {
             rules: options.rules,
             resolver: options.resolver,
             last_seen: options.last_seen,
+            subscriptions: Subscriptions::default(),
             nudge: Notify::new(),
             discoveries: Semaphore::new(PARALLEL_DISCOVERIES),
             patience: options.patience,
@@ -136,10 +139,11 @@ impl Gateway {
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker, shutdown: &CancellationToken) {
         for backend in self.backends.values() {
             backend.start();
-            tasks.spawn(refresh::keep_discovered(self.clone(), backend.clone(), shutdown.clone()));
+            let following = refresh::keep_discovered(self.clone(), backend.clone());
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(following));
         }
         tasks.spawn(refresh::keep_aggregated(self.clone(), shutdown.clone()));
-        tasks.spawn(refresh::sweep_sessions(self.clone(), shutdown.clone()));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_sessions(self.clone())));
     }
 
     /// The catalog as it is now, empty before the first.
@@ -215,6 +219,17 @@ impl Gateway {
         self.resolver.label()
     }
 
+    /// Ends a session: its requests are cancelled, and what only it watched is watched no more.
+    pub async fn end_session(&self, session: &Session) {
+        self.sessions.remove(&session.id);
+        session.end();
+        for (backend, uri) in self.subscriptions.forget(&session.id) {
+            if let Some(backend) = self.backends.get(&backend) {
+                subscriptions::tell(backend, "resources/unsubscribe", &uri).await;
+            }
+        }
+    }
+
     /// Ends all backends.
     pub async fn stop(&self, grace: Duration) {
         futures::future::join_all(self.backends.values().map(|backend| backend.stop(grace))).await;
@@ -264,8 +279,12 @@ impl Gateway {
         let current = self.catalog.load_full();
         self.standing.send_replace(Standing::Stands);
         if earlier.generation > 0 {
-            for kind in current.changes_since(&earlier) {
-                self.emit(GatewayEvent::ListChanged(kind));
+            let changes = current.changes_since(&earlier);
+            for kind in &changes {
+                // Clients hear of resources and templates in one and the same notification.
+                if *kind != Kind::ResourceTemplate || !changes.contains(&Kind::Resource) {
+                    self.emit(GatewayEvent::ListChanged(*kind));
+                }
             }
         }
     }

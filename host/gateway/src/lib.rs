@@ -15,5 +15,6 @@ pub mod uri;
 
 mod admission;
 mod refresh;
+mod subscriptions;
 
 pub use gateway::{Gateway, GatewayEvent, GatewayOptions};

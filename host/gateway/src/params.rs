@@ -1,25 +1,25 @@
 //! Changes to the parameters of a request on its way to the backend.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use vmcp_core::{catalog::ArgumentRules, json::RawJson};
 use vmcp_mcp::{error::RpcError, header, object::Object};
 
 /// Puts what the configuration decided into the `arguments` of `params`. Only called where there is something to decide.
 pub fn apply_argument_rules(params: &mut Object, rules: &ArgumentRules) -> Result<(), RpcError> {
-    let mut arguments: Map<String, Value> = match params.get("arguments") {
-        None => Map::new(),
-        Some(raw) => raw.to_value().map_err(|_| RpcError::invalid_params("`arguments` is no object"))?,
+    let mut arguments = match params.get("arguments") {
+        None => Object::default(),
+        Some(raw) => Object::parse(raw).map_err(|_| RpcError::invalid_params("`arguments` is no object"))?,
     };
     for name in &rules.hidden {
-        arguments.shift_remove(name);
+        arguments.remove(name);
     }
     for (name, value) in &rules.defaults {
-        arguments.entry(name).or_insert_with(|| value.clone());
+        arguments.set_default(name, || RawJson::of(value));
     }
     for (name, value) in &rules.fixed {
-        arguments.insert(name.clone(), value.clone());
+        arguments.set(name, RawJson::of(value));
     }
-    params.set("arguments", RawJson::of(&arguments));
+    params.set("arguments", arguments.to_json());
     Ok(())
 }
 

@@ -1,30 +1,33 @@
 //! Keeps the catalog true in the background: reads a backend's lists when it comes up or says that they changed, and builds a
 //! new catalog when that made a difference.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::broadcast::error::RecvError, time::sleep};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use vmcp_backend::{Backend, BackendChange, BackendInfo, BackendState};
-use vmcp_core::json::RawJson;
+use vmcp_core::{extension::ResolveError, json::RawJson};
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
-    aggregator::aggregate,
-    discovery::{DiscoverError, ask, discover},
+    aggregator::{AggregateError, aggregate},
+    discovery::{ask, discover},
     gateway::{Gateway, GatewayEvent, Slot, reached},
     session::LogLevel,
 };
 
 /// Changes that follow each other within this time make one new catalog, or one reading of a backend's lists.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long after lists could not be read they are tried again.
+/// How long after lists could not be read, or a component did not answer, it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
-/// Follows one backend until `shutdown`.
-pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>, shutdown: CancellationToken) {
+/// Follows one backend for ever.
+pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>) {
     let mut state = backend.state();
     let mut changes = backend.changes();
     let mut log_level = gateway.log_level.subscribe();
@@ -36,31 +39,28 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
                 retry = !read_lists(&gateway, &backend).await;
                 let level = *log_level.borrow_and_update();
                 apply_log_level(&backend, &info, level).await;
+                gateway.subscriptions.renew(&backend, &info).await;
             }
             BackendState::Idle => retry = !settle_idle(&gateway, &backend).await,
             BackendState::Failed { error, .. } => gateway.update_slot(backend.id(), |slot| lose(slot, error)),
             BackendState::Stopped => gateway.update_slot(backend.id(), |slot| lose(slot, "stopped".into())),
             BackendState::Starting => {}
         }
+        let mut retry_after = pin!(sleep(RETRY));
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
-                changed = state.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    break;
-                }
+                changed = state.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
                 change = changes.recv() => match change {
                     Ok(BackendChange::ListChanged(_) | BackendChange::Reconnected) | Err(RecvError::Lagged(_)) => {
-                        // A storm of notices is one change: wait for a pause, then read once.
-                        sleep(SETTLE).await;
-                        while changes.try_recv().is_ok() {}
+                        wait_for_a_pause(&gateway, &backend, &mut changes).await;
                         break;
                     }
                     Ok(BackendChange::ResourceUpdated { uri }) => announce_update(&gateway, &backend, &uri),
-                    Ok(_) => {}
+                    Ok(BackendChange::Lost) => {}
                     Err(RecvError::Closed) => return,
                 },
                 _ = log_level.changed() => {
@@ -68,37 +68,54 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
                     let BackendState::Ready(info) = state.borrow().clone() else { continue };
                     apply_log_level(&backend, &info, level).await;
                 }
-                () = sleep(RETRY), if retry => break,
+                () = &mut retry_after, if retry => break,
             }
         }
     }
 }
 
+/// A storm of notices is one change: waits a little, and hands on what else came meanwhile.
+async fn wait_for_a_pause(gateway: &Gateway, backend: &Backend, changes: &mut Receiver<BackendChange>) {
+    sleep(SETTLE).await;
+    loop {
+        match changes.try_recv() {
+            Ok(BackendChange::ResourceUpdated { uri }) => announce_update(gateway, backend, &uri),
+            Ok(_) | Err(tokio::sync::broadcast::error::TryRecvError::Lagged(_)) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// Reads the backend's lists and notes them. `false` when that failed and should be tried again.
-async fn read_lists(gateway: &Gateway, backend: &Backend) -> bool {
-    let found = {
-        let _permit = gateway.discoveries.acquire().await.expect("the semaphore is never closed");
-        discover(backend).await
-    };
-    match found {
+async fn read_lists(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
+    match discover(backend, &gateway.discoveries).await {
         Ok(found) => {
-            gateway.last_seen.remember(backend.id(), &reached(backend), &found);
             debug!(backend = %backend.id(), tools = found.tools.len(), "discovered");
+            let found = Arc::new(found);
+            let (remembering, id, way, offered) =
+                (gateway.clone(), backend.id().clone(), reached(backend), found.clone());
+            // Nobody waits for the disk.
+            drop(tokio::task::spawn_blocking(move || remembering.last_seen.remember(&id, &way, &offered)));
             gateway.update_slot(backend.id(), |slot| {
-                let same = slot.settled && slot.available && slot.discovered.as_deref() == Some(&found);
-                *slot = Slot { discovered: Some(Arc::new(found)), available: true, settled: true, error: None };
+                let same = slot.settled && slot.available && slot.discovered.as_deref() == Some(&*found);
+                *slot = Slot { discovered: Some(found), available: true, settled: true, error: None };
                 !same
             });
             true
         }
-        Err(DiscoverError::Call(error)) => {
-            // The connection's own state tells the rest; what the backend offered before stays reserved.
-            gateway.update_slot(backend.id(), |slot| lose(slot, error.to_string()));
-            false
-        }
         Err(error) => {
-            warn!(backend = %backend.id(), %error, "its lists cannot be read");
-            gateway.update_slot(backend.id(), |slot| lose(slot, error.to_string()));
+            let is_up = matches!(*backend.state().borrow(), BackendState::Ready(_));
+            if is_up {
+                warn!(backend = %backend.id(), %error, "its lists cannot be read");
+            }
+            gateway.update_slot(backend.id(), |slot| {
+                // One that is up but busy keeps what it offered; one that is down keeps only the names.
+                if is_up && slot.available {
+                    slot.error = Some(error.to_string());
+                    return false;
+                }
+                lose(slot, error.to_string())
+            });
             false
         }
     }
@@ -106,7 +123,7 @@ async fn read_lists(gateway: &Gateway, backend: &Backend) -> bool {
 
 /// A backend that is not started until it is called: what it offered before is good enough. If that is not known, it is
 /// started once to ask.
-async fn settle_idle(gateway: &Gateway, backend: &Backend) -> bool {
+async fn settle_idle(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
     let mut is_known = false;
     gateway.update_slot(backend.id(), |slot| {
         is_known = slot.discovered.is_some();
@@ -120,9 +137,8 @@ async fn settle_idle(gateway: &Gateway, backend: &Backend) -> bool {
 
 /// Tells a legacy backend which log messages to send. Modern ones learn it from each request.
 async fn apply_log_level(backend: &Backend, info: &BackendInfo, level: Option<LogLevel>) {
-    let Some(level) = level.filter(|_| info.era == Era::Legacy && info.capabilities.get("logging").is_some()) else {
-        return;
-    };
+    let takes_level = info.era == Era::Legacy && info.capabilities.get("logging").is_some();
+    let Some(level) = level.filter(|_| takes_level) else { return };
     let params = Object::from([("level", RawJson::of(&level.as_str()))]);
     if let Err(error) = ask(backend, "logging/setLevel", params).await {
         debug!(backend = %backend.id(), %error, "could not set the log level");
@@ -138,8 +154,8 @@ fn lose(slot: &mut Slot, error: String) -> bool {
 }
 
 fn announce_update(gateway: &Gateway, backend: &Backend, uri: &str) {
-    let prefix =
-        gateway.rules.backends.get(backend.id()).and_then(|rules| rules.uri_prefix.as_deref()).unwrap_or_default();
+    let rules = gateway.rules.backends.get(backend.id());
+    let prefix = rules.and_then(|rules| rules.uri_prefix.as_deref()).unwrap_or_default();
     gateway.emit(GatewayEvent::ResourceUpdated { uri: format!("{prefix}{uri}").into() });
 }
 
@@ -148,13 +164,13 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
     let mut generation = 0;
     // The first catalog does not wait for ever; this also builds it where there is no backend at all.
     let patience = if gateway.backends.is_empty() { Duration::ZERO } else { gateway.patience };
-    let mut patience = Some(Box::pin(sleep(patience)));
+    let mut wake = Some(Box::pin(sleep(patience)));
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             () = gateway.nudge.notified() => {}
-            () = async { patience.as_mut().expect("guarded").await }, if patience.is_some() => patience = None,
+            () = async { wake.as_mut().expect("guarded").await }, if wake.is_some() => wake = None,
         }
         if generation > 0 {
             sleep(SETTLE).await;
@@ -168,9 +184,13 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
             Ok(catalog) => {
                 info!(tools = catalog.tools.entries().len(), names = %catalog.naming.resolver, "catalog {next} stands");
                 generation = next;
+                wake = None;
                 gateway.publish(catalog);
             }
             Err(error) => {
+                // A component that was only too slow may do better on a quieter machine.
+                let may_pass = matches!(error, AggregateError::Resolve(ResolveError::Component { .. }));
+                wake = (may_pass && generation > 0).then(|| Box::pin(sleep(RETRY)));
                 let error = Arc::new(error);
                 let first = gateway.refuse(error.clone());
                 let cause = std::error::Error::source(&*error).map(ToString::to_string).unwrap_or_default();
@@ -180,12 +200,12 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
     }
 }
 
-/// Ends idle sessions until `shutdown`.
-pub(crate) async fn sweep_sessions(gateway: Arc<Gateway>, shutdown: CancellationToken) {
+/// Ends idle sessions for ever.
+pub(crate) async fn sweep_sessions(gateway: Arc<Gateway>) {
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = sleep(SWEEP_PERIOD) => gateway.sessions.sweep(),
+        sleep(SWEEP_PERIOD).await;
+        for session in gateway.sessions.abandoned() {
+            gateway.end_session(&session).await;
         }
     }
 }

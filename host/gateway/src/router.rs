@@ -28,8 +28,12 @@ use crate::{
     gateway::Gateway,
     params::{apply_argument_rules, mirrored_headers},
     session::{LogLevel, Session},
+    subscriptions::MAX_PER_SESSION,
     uri,
 };
+
+/// Longest name or URI that is looked up, in bytes.
+const MAX_NAME: usize = 8192;
 
 /// Who makes a request.
 #[derive(Clone, Debug)]
@@ -44,7 +48,10 @@ pub struct Caller {
 pub enum Client {
     Legacy(Arc<Session>),
     /// Everything that is known of it comes with the request.
-    Modern,
+    Modern {
+        /// From which level on it wants log messages during this request; none without.
+        log_level: Option<LogLevel>,
+    },
 }
 
 impl Caller {
@@ -52,25 +59,32 @@ impl Caller {
         Self { identity: session.identity.clone(), view: session.view.clone(), client: Client::Legacy(session) }
     }
 
-    pub fn modern(identity: Identity) -> Self {
-        Self { identity, view: ViewId::default(), client: Client::Modern }
+    /// The client behind a modern request.
+    pub fn modern(identity: Identity, incoming: &Incoming) -> Self {
+        let level = incoming.meta.log_level.as_ref().and_then(RawJson::as_string);
+        let log_level = level.and_then(|level| LogLevel::parse(&level));
+        Self { identity, view: ViewId::default(), client: Client::Modern { log_level } }
     }
 
     pub fn era(&self) -> Era {
         match self.client {
             Client::Legacy(_) => Era::Legacy,
-            Client::Modern => Era::Modern,
+            Client::Modern { .. } => Era::Modern,
         }
     }
 
     /// Whether a notification that a backend sends during a call is for this client: log messages have a level.
     pub fn wants(&self, notification: &Notification) -> bool {
-        let Client::Legacy(session) = &self.client else { return true };
         if notification.method != "notifications/message" {
             return true;
         }
+        let wanted = match &self.client {
+            Client::Legacy(session) => Some(session.log_level().unwrap_or(LogLevel::Debug)),
+            Client::Modern { log_level } => *log_level,
+        };
         let level = Object::parse_lenient(notification.params.as_ref()).get_string("level");
-        level.and_then(|level| LogLevel::parse(&level)).is_none_or(|level| session.wants_log(level))
+        let level = level.and_then(|level| LogLevel::parse(&level));
+        wanted.is_some_and(|wanted| level.is_none_or(|level| level >= wanted))
     }
 }
 
@@ -236,18 +250,28 @@ impl Gateway {
         let name = incoming.params.get_string("uri").ok_or_else(|| RpcError::invalid_params("`uri` is no string"))?;
         let catalog = self.catalog_for_request().await?;
         let Target { backend, original_name, .. } = self.target(&catalog, caller, Kind::Resource, &name)?;
+        if on {
+            let watched = session.subscriptions.lock().expect("no panic while locked").len();
+            if watched >= MAX_PER_SESSION {
+                return Err(RpcError::invalid_params(format!("a session may watch {MAX_PER_SESSION} resources")));
+            }
+            // First, so that an update right after the subscription finds its way.
+            session.subscriptions.lock().expect("no panic while locked").insert(name.clone());
+            self.subscriptions.add(&session.id, backend.id(), &original_name);
+        } else {
+            session.subscriptions.lock().expect("no panic while locked").remove(&name);
+            if !self.subscriptions.remove(&session.id, backend.id(), &original_name) {
+                return Ok(Reply::Result(authored::empty(caller.era())));
+            }
+        }
         incoming.params.set("uri", RawJson::of(&&*original_name));
         let outgoing = Outgoing { incoming, name: name.clone(), headers: Vec::new() };
-        let reply = self.forward(caller, backend, outgoing, events).await?;
-        if matches!(reply, Reply::Result(_)) {
-            let mut subscriptions = session.subscriptions.lock().expect("no panic while locked");
-            if on {
-                subscriptions.insert(name)
-            } else {
-                subscriptions.remove(&name)
-            };
+        let outcome = self.forward(caller, backend, outgoing, events).await;
+        if on && !matches!(outcome, Ok(Reply::Result(_))) {
+            session.subscriptions.lock().expect("no panic while locked").remove(&name);
+            self.subscriptions.remove(&session.id, backend.id(), &original_name);
         }
-        Ok(reply)
+        outcome
     }
 
     /// The level is the client's, not the backends': several clients share a backend, so the host filters for each.
@@ -267,11 +291,22 @@ impl Gateway {
 
     /// Where `name` leads in `catalog`.
     fn target(&self, catalog: &Catalog, caller: &Caller, kind: Kind, name: &str) -> Result<Target<'_>, RpcError> {
+        if name.len() > MAX_NAME {
+            return Err(RpcError::invalid_params(format!("a name has at most {MAX_NAME} bytes")));
+        }
         let entry = match kind {
             Kind::Tool => catalog.tool(name),
             Kind::Prompt => catalog.prompts.get(name),
             Kind::Resource | Kind::ResourceTemplate => catalog.resource(name),
         };
+        // A listed resource or the page of a tool goes before a template, which may match anything.
+        if let Some(owner) = catalog.ui_owner(name).filter(|_| kind == Kind::Resource) {
+            return Ok(Target {
+                backend: self.backend(owner)?,
+                original_name: self.without_prefix(owner, name).into(),
+                entry: None,
+            });
+        }
         if let Some(entry) = entry {
             let backend = self.backend(entry.backend())?;
             let original_name = match kind.is_renamable() {
@@ -279,9 +314,6 @@ impl Gateway {
                 false => self.without_prefix(entry.backend(), name).into(),
             };
             return Ok(Target { backend, original_name, entry: Some(entry.clone()) });
-        }
-        if let Some(owner) = catalog.ui_owner(name).filter(|_| kind == Kind::Resource) {
-            return Ok(Target { backend: self.backend(owner)?, original_name: name.into(), entry: None });
         }
         if let Some(entry) = catalog.unavailable(kind, name) {
             let reason = match &*self.backend(entry.backend())?.state().borrow() {
@@ -320,21 +352,23 @@ impl Gateway {
         outgoing: Outgoing,
         events: EventSender,
     ) -> Result<Reply, RpcError> {
-        let Outgoing { incoming: Incoming { method, params, meta }, name, headers } = outgoing;
+        let Outgoing { incoming: Incoming { method, params, mut meta }, name, headers } = outgoing;
         // What a backend may ask of the client behind this call. Requests of servers cross only where they need no
         // bridge: between modern clients and modern backends, as results that ask for input.
         let capabilities = match caller.era() {
             Era::Modern if era_of(backend) == Some(Era::Modern) => meta.client_capabilities.clone(),
             _ => None,
         };
+        if let Client::Legacy(session) = &caller.client {
+            meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
+        }
         let capabilities = capabilities.unwrap_or_else(|| Object::default().to_json());
         let client = ClientProfile { identity: caller.identity.clone(), capabilities };
         let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
         // Boxed: it is large, and would be copied through every layer above.
-        let call = Box::pin(backend.call(request, events));
-        let reply =
-            admit(&caller.identity, &method, &name, backend.id(), call).await.map_err(|error| no_reply(&error))?;
-        let from = era_of(backend).unwrap_or_else(|| caller.era());
+        let call = Box::pin(backend.answer(request, events));
+        let answer = admit(&caller.identity, &method, &name, backend.id(), call).await;
+        let (from, reply) = answer.map_err(|error| no_reply(&error))?;
         let reply = bridge::translate_reply(reply, &method, from, caller.era())?;
         Ok(match (self.uri_prefix(backend.id()), reply) {
             (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,13 +30,12 @@ pub struct Session {
     pub revision: Revision,
     pub identity: Identity,
     pub view: ViewId,
-    /// The capabilities that the client declared, an object.
-    pub capabilities: RawJson,
-    pub client_info: Option<RawJson>,
-    /// URIs whose changes the client wants to hear of.
+    /// URIs whose changes the client wants to hear of, as they are advertised.
     pub subscriptions: Mutex<HashSet<String>>,
     /// Everything that the backends send, until the client says otherwise.
-    log_level: AtomicU8,
+    log_level: Mutex<Option<LogLevel>>,
+    /// Ends the stream that carries the session's notifications: there is one at a time.
+    stream: Mutex<Option<CancellationToken>>,
     in_flight: Mutex<HashMap<RawJson, CancellationToken>>,
     started: Instant,
     /// Milliseconds after `started`.
@@ -44,21 +43,15 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(
-        revision: Revision,
-        identity: Identity,
-        capabilities: RawJson,
-        client_info: Option<RawJson>,
-    ) -> Arc<Self> {
+    pub fn new(revision: Revision, identity: Identity) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::new_v4().to_string().into(),
             revision,
             identity,
             view: ViewId::default(),
-            capabilities,
-            client_info,
             subscriptions: Mutex::default(),
-            log_level: AtomicU8::new(LogLevel::Debug as u8),
+            log_level: Mutex::default(),
+            stream: Mutex::default(),
             in_flight: Mutex::default(),
             started: Instant::now(),
             last_used: AtomicU64::new(0),
@@ -66,24 +59,36 @@ impl Session {
     }
 
     pub fn set_log_level(&self, level: LogLevel) {
-        self.log_level.store(level as u8, Ordering::Relaxed);
+        *self.log_level.lock().expect("no panic while locked") = Some(level);
     }
 
-    /// Whether a log message of `level` is for this client.
-    pub fn wants_log(&self, level: LogLevel) -> bool {
-        level as u8 >= self.log_level.load(Ordering::Relaxed)
+    /// The level that the client asked for, if it did.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        *self.log_level.lock().expect("no panic while locked")
+    }
+
+    /// Begins a stream of the session's notifications, which ends the one before. The token fires when this one has to
+    /// end, with the session at the latest.
+    pub fn begin_stream(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        if let Some(earlier) = self.stream.lock().expect("no panic while locked").replace(token.clone()) {
+            earlier.cancel();
+        }
+        token
     }
 
     /// Notes a request, so that `notifications/cancelled` finds it; forgotten when the guard is dropped.
-    /// `None` when the client reuses an id that is under way, or has too many.
-    pub fn begin(self: &Arc<Self>, id: &RawJson) -> Option<InFlight> {
+    pub fn begin(self: &Arc<Self>, id: &RawJson) -> Result<InFlight, BeginError> {
         let mut in_flight = self.in_flight.lock().expect("no panic while locked");
-        if in_flight.len() >= MAX_IN_FLIGHT || in_flight.contains_key(id) {
-            return None;
+        if in_flight.len() >= MAX_IN_FLIGHT {
+            return Err(BeginError::TooMany);
+        }
+        if in_flight.contains_key(id) {
+            return Err(BeginError::IdInUse(id.clone()));
         }
         let cancelled = CancellationToken::new();
         in_flight.insert(id.clone(), cancelled.clone());
-        Some(InFlight { session: self.clone(), id: id.clone(), cancelled })
+        Ok(InFlight { session: self.clone(), id: id.clone(), cancelled })
     }
 
     /// Cancels the request `id` if it is under way.
@@ -102,9 +107,33 @@ impl Session {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.last_used.load(Ordering::Relaxed)))
     }
 
-    fn end(&self) {
-        self.in_flight.lock().expect("no panic while locked").values().for_each(CancellationToken::cancel);
+    /// Whether nothing of the session is open and it was not used for long.
+    fn is_abandoned(&self) -> bool {
+        let has_stream = || {
+            let stream = self.stream.lock().expect("no panic while locked");
+            // The stream itself holds a clone; a cancelled one has ended.
+            stream.as_ref().is_some_and(|stream| !stream.is_cancelled())
+        };
+        self.idle() >= IDLE_LIFETIME
+            && !has_stream()
+            && self.in_flight.lock().expect("no panic while locked").is_empty()
     }
+
+    pub(crate) fn end(&self) {
+        self.in_flight.lock().expect("no panic while locked").values().for_each(CancellationToken::cancel);
+        if let Some(stream) = self.stream.lock().expect("no panic while locked").take() {
+            stream.cancel();
+        }
+    }
+}
+
+/// Why a request cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error("the client has {MAX_IN_FLIGHT} requests under way, which is the most there may be")]
+    TooMany,
+    #[error("the id {} is that of a request under way", .0.as_str())]
+    IdInUse(RawJson),
 }
 
 /// A request of a session under way.
@@ -118,6 +147,7 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.session.touch();
         self.session.in_flight.lock().expect("no panic while locked").remove(&self.id);
     }
 }
@@ -190,21 +220,15 @@ impl Sessions {
         Some(session)
     }
 
-    /// Ends the session; `false` when there is none.
-    pub fn end(&self, id: &str) -> bool {
-        let ended = self.by_id.write().expect("no panic while locked").remove(id);
-        ended.inspect(|session| session.end()).is_some()
+    /// Forgets the session.
+    pub(crate) fn remove(&self, id: &str) {
+        self.by_id.write().expect("no panic while locked").remove(id);
     }
 
-    /// Ends what has been idle for too long.
-    pub fn sweep(&self) {
-        self.by_id.write().expect("no panic while locked").retain(|_, session| {
-            let keep = session.idle() < IDLE_LIFETIME;
-            if !keep {
-                session.end();
-            }
-            keep
-        });
+    /// The sessions that nobody used for too long.
+    pub(crate) fn abandoned(&self) -> Vec<Arc<Session>> {
+        let by_id = self.by_id.read().expect("no panic while locked");
+        by_id.values().filter(|session| session.is_abandoned()).cloned().collect()
     }
 
     pub fn len(&self) -> usize {

@@ -7,6 +7,9 @@ use vmcp_core::json::RawJson;
 /// `json` with `prefix` before every URI in it: `uri` of contents, of resource links and of embedded resources, and
 /// `uriTemplate`. Only used for backends that have a prefix, so the rest never pays for it.
 pub fn add_prefix(json: &RawJson, prefix: &str) -> RawJson {
+    if !json.as_str().contains("\"uri") {
+        return json.clone();
+    }
     match json.to_value::<Value>() {
         Ok(mut value) => {
             for place in ["contents", "content", "resources", "resourceTemplates", "messages"] {

@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,6 +16,10 @@ use vmcp_gateway::{Gateway, router::Incoming};
 use vmcp_mcp::error::RpcError;
 
 use crate::stream::{self, StreamOptions};
+
+/// Longest wait for requests under way once a command has closed its side.
+const GRACE: Duration = Duration::from_secs(2);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Methods that begin with this are the owner's.
 pub const PREFIX: &str = "vmcp/";
@@ -36,6 +41,7 @@ pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<Raw
         STATUS => Ok(RawJson::of(&json!({
             "version": gateway.host.version,
             "title": gateway.host.title,
+            "config": gateway.host.config,
             "names": gateway.resolver_label(),
             "sessions": gateway.sessions.len(),
             "backends": gateway.status(),
@@ -85,25 +91,30 @@ pub fn socket_path(state_dir: &Path) -> PathBuf {
 pub struct AdminSocket {
     listener: tokio::net::UnixListener,
     path: PathBuf,
+    /// Held as long as the socket is ours: who has it may remove what lies there.
+    _lock: std::fs::File,
 }
 
 #[cfg(unix)]
 impl AdminSocket {
     /// Opens the socket for its owner alone. `None` when another host already serves it: several may share a state folder,
     /// and the first one answers for it.
-    pub async fn open(state_dir: &Path) -> io::Result<Option<Self>> {
+    pub fn open(state_dir: &Path) -> io::Result<Option<Self>> {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = socket_path(state_dir);
-        if tokio::net::UnixStream::connect(&path).await.is_ok() {
-            return Ok(None);
+        let lock = std::fs::File::create(state_dir.join("admin.lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
+        let path = socket_path(state_dir);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = tokio::net::UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Some(Self { listener, path }))
+        Ok(Some(Self { listener, path, _lock: lock }))
     }
 
     /// Serves until `shutdown`.
@@ -119,15 +130,19 @@ impl AdminSocket {
                 () = shutdown.cancelled() => return,
                 connection = self.listener.accept() => connection,
             };
-            let Ok((socket, _)) =
-                connection.inspect_err(|error| warn!(%error, "the admin socket refused a connection"))
-            else {
-                continue;
+            let socket = match connection {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    warn!(%error, "the admin socket refused a connection");
+                    // Too many open files, most likely: they do not close faster when it is tried at once.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
             };
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
             tasks.spawn(async move {
                 let (reader, writer) = socket.into_split();
-                let options = StreamOptions { message_limit, admin: true };
+                let options = StreamOptions { message_limit, admin: true, grace: GRACE };
                 if let Err(error) = stream::serve(gateway, reader, writer, options, shutdown).await {
                     debug!(%error, "a connection to the admin socket broke");
                 }

@@ -9,7 +9,6 @@ use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_gateway::{
     Gateway,
     router::{Caller, Client, Incoming},
-    session::MAX_IN_FLIGHT,
 };
 use vmcp_mcp::{
     envelope::write_notification,
@@ -32,7 +31,7 @@ pub(crate) struct Exchange {
 }
 
 /// What happens next in an exchange.
-pub(crate) enum Next {
+pub(crate) enum Happening {
     /// A notification for the client, as a whole message.
     Notification(Bytes),
     /// The end.
@@ -47,7 +46,7 @@ impl Exchange {
     }
 
     /// Waits for the next thing to happen. Not to be called again after the outcome.
-    pub(crate) async fn next(&mut self) -> Next {
+    pub(crate) async fn next(&mut self) -> Happening {
         loop {
             // What was sent before the reply goes to the client before the reply.
             let event = match self.done.take() {
@@ -56,7 +55,7 @@ impl Exchange {
                         self.done = Some(outcome);
                         event
                     }
-                    Err(_) => return Next::Outcome(outcome),
+                    Err(_) => return Happening::Outcome(outcome),
                 },
                 None => tokio::select! {
                     biased;
@@ -71,7 +70,7 @@ impl Exchange {
             if let ServerMessage::Notification(notification) = event
                 && self.caller.wants(&notification)
             {
-                return Next::Notification(write_notification(&notification.method, notification.params.as_ref()));
+                return Happening::Notification(write_notification(&notification.method, notification.params.as_ref()));
             }
         }
     }
@@ -87,10 +86,7 @@ async fn run(
     let Client::Legacy(session) = &caller.client else {
         return gateway.request(&caller, incoming, events).await;
     };
-    let Some(in_flight) = session.begin(&id) else {
-        let what = format!("the id {} is in use, or {MAX_IN_FLIGHT} requests are under way", id.as_str());
-        return Err(RpcError::new(INVALID_REQUEST, what));
-    };
+    let in_flight = session.begin(&id).map_err(|refusal| RpcError::new(INVALID_REQUEST, refusal.to_string()))?;
     tokio::select! {
         outcome = gateway.request(&caller, incoming, events) => outcome,
         () = in_flight.cancelled.cancelled() => Err(RpcError::new(CANCELLED, "the request was cancelled")),

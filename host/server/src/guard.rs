@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 /// Which hosts and origins are ours.
 #[derive(Clone, Debug)]
@@ -41,6 +41,13 @@ impl Guard {
             .then(|| format!("the origin `{origin}` may not call this host; `server.allowedOrigins` can allow it"))
     }
 
+    /// Whether pages of `origin` may call us.
+    pub(crate) fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            || origin.split_once("://").is_some_and(|(_, authority)| self.is_ours(authority))
+    }
+
     fn is_ours(&self, authority: &str) -> bool {
         let name = without_port(authority).to_ascii_lowercase();
         name == "localhost"
@@ -58,8 +65,6 @@ fn without_port(authority: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

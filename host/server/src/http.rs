@@ -6,16 +6,18 @@ use axum::{
     Router,
     body::Body,
     extract::{Request as HttpRequest, State},
+    middleware::{self, Next},
     response::Response,
-    routing::{any, get},
+    routing::any,
     serve::ListenerExt,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::{net::TcpListener, time};
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, sync::mpsc, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use vmcp_core::{id::Identity, json::RawJson};
 use vmcp_gateway::{
     Gateway,
@@ -31,7 +33,7 @@ use vmcp_mcp::{
 };
 
 use crate::{
-    exchange::{Exchange, Next},
+    exchange::{Exchange, Happening},
     guard::Guard,
     listen::Listener,
     page,
@@ -39,6 +41,12 @@ use crate::{
     sse,
 };
 
+/// Longest wait for the whole of a request's body.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a message waits for a client that does not read its stream; then the request is given up.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+/// Messages of one stream that may wait for its client.
+const STREAM_QUEUE: usize = 16;
 /// How often a quiet stream says that it is still there.
 const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(15);
 
@@ -50,16 +58,10 @@ pub struct HttpOptions {
     pub body_limit: usize,
     /// What `/status` calls `group_ref`.
     pub group: String,
+    /// Tracks the requests whose answer is a stream.
+    pub tasks: TaskTracker,
     /// Ends the streams that have no end of their own.
     pub shutdown: CancellationToken,
-}
-
-pub(crate) struct Front {
-    pub gateway: Arc<Gateway>,
-    pub group: String,
-    guard: Guard,
-    body_limit: usize,
-    shutdown: CancellationToken,
 }
 
 /// Serves until `shutdown`, then lets requests under way finish.
@@ -71,28 +73,43 @@ pub async fn serve(listener: TcpListener, options: HttpOptions) -> std::io::Resu
 }
 
 fn router(options: HttpOptions) -> Router {
-    let HttpOptions { gateway, guard, body_limit, group, shutdown } = options;
-    let front = Arc::new(Front { gateway, group, guard, body_limit, shutdown });
+    let front = Arc::new(options);
+    let guarded = front.clone();
+    let guard =
+        middleware::from_fn(move |request: HttpRequest, next: Next| refuse_strangers(guarded.clone(), request, next));
+    let origins = front.clone();
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.guard.allows_origin(origin)))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([HeaderName::from_static(mcp_header::SESSION_ID)]);
     Router::new()
         .route("/mcp", any(endpoint))
-        .route("/", get(page::home).post(endpoint))
+        .route("/", any(endpoint))
         .route("/health", any(page::health))
         .route("/ping", any(page::health))
         .route("/readyz", any(page::ready))
         .route("/status", any(page::status))
         .fallback(page::not_found)
+        .layer(cors)
+        .layer(guard)
         .with_state(front)
 }
 
-/// The MCP endpoint.
-async fn endpoint(State(front): State<Arc<Front>>, request: HttpRequest) -> Response {
-    if let Some(objection) = front.guard.objection(request.headers(), request.uri()) {
-        return refused(StatusCode::FORBIDDEN, objection);
+/// Refuses what a foreign web page could make a browser send, whatever the path.
+async fn refuse_strangers(front: Arc<HttpOptions>, request: HttpRequest, next: Next) -> Response {
+    match front.guard.objection(request.headers(), request.uri()) {
+        Some(objection) => refused(StatusCode::FORBIDDEN, objection),
+        None => next.run(request).await,
     }
+}
+
+/// The MCP endpoint.
+async fn endpoint(State(front): State<Arc<HttpOptions>>, request: HttpRequest) -> Response {
     match *request.method() {
         Method::POST => post(front, request).await,
         Method::GET => listen(&front, request.headers()),
-        Method::DELETE => end_session(&front, request.headers()),
+        Method::DELETE => end_session(&front, request.headers()).await,
         _ => {
             let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "use POST, GET or DELETE");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
@@ -102,20 +119,21 @@ async fn endpoint(State(front): State<Arc<Front>>, request: HttpRequest) -> Resp
 }
 
 /// One message from a client.
-async fn post(front: Arc<Front>, request: HttpRequest) -> Response {
+async fn post(front: Arc<HttpOptions>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     if !has_media_type(&headers, &header::CONTENT_TYPE, &["application/json"]) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be `Content-Type: application/json`");
     }
-    let body = match Limited::new(body, front.body_limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let body = match time::timeout(BODY_DEADLINE, Limited::new(body, front.body_limit).collect()).await {
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let limit = front.body_limit;
             let reason = format!("the body is longer than {limit} bytes (`server.bodyLimit`)");
             return refused(StatusCode::PAYLOAD_TOO_LARGE, reason);
         }
-        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("the body could not be read: {error}")),
+        Ok(Err(error)) => return refused(StatusCode::BAD_REQUEST, format!("the body could not be read: {error}")),
     };
     match envelope::parse(&body) {
         Ok(Message::Request(request)) => answer(front, &headers, request).await,
@@ -134,12 +152,12 @@ async fn post(front: Arc<Front>, request: HttpRequest) -> Response {
 }
 
 /// A request: decides its era, finds its session, and answers it.
-async fn answer(front: Arc<Front>, headers: &HeaderMap, request: Request) -> Response {
+async fn answer(front: Arc<HttpOptions>, headers: &HeaderMap, request: Request) -> Response {
     let id = request.id.clone();
     let fail = |status, error: RpcError| reply::json(status, reply::error_message(Some(&id), &error));
     let incoming = match Incoming::read(request) {
         Ok(incoming) => incoming,
-        Err(error) => return fail(StatusCode::OK, error),
+        Err(error) => return fail(StatusCode::BAD_REQUEST, error),
     };
     let session_id = text(headers, mcp_header::SESSION_ID);
     if incoming.method == "initialize" && incoming.meta.protocol_version.is_none() {
@@ -154,14 +172,16 @@ async fn answer(front: Arc<Front>, headers: &HeaderMap, request: Request) -> Res
         };
         return exchange(front, Caller::legacy(session), id, incoming).await;
     }
-    match modern_version(headers, &incoming) {
-        Ok(()) => {}
-        Err(error) => return fail(StatusCode::BAD_REQUEST, error),
+    if let Err(error) = modern_version(headers, &incoming) {
+        return fail(StatusCode::BAD_REQUEST, error);
     }
-    let caller = Caller::modern(Identity::Anonymous);
+    let caller = Caller::modern(Identity::Anonymous, &incoming);
     if incoming.method == "subscriptions/listen" {
         return match Listener::subscribe(&front.gateway, &id, &incoming.params) {
-            Ok((listener, acknowledged)) => event_stream(listening(&front, listener, Some(acknowledged))),
+            Ok((listener, acknowledged)) => {
+                let ended = CancellationToken::new();
+                event_stream(listening(&front, listener, ended, Some(acknowledged)))
+            }
             Err(error) => fail(StatusCode::OK, error),
         };
     }
@@ -213,7 +233,7 @@ fn legacy_version_error(headers: &HeaderMap) -> Option<RpcError> {
     Revision::parse(version).is_none().then(|| RpcError::unsupported_version(version))
 }
 
-async fn initialize(front: &Front, id: &RawJson, params: &Object) -> Response {
+async fn initialize(front: &HttpOptions, id: &RawJson, params: &Object) -> Response {
     let Some(wanted) = params.get_string("protocolVersion") else {
         let error = RpcError::invalid_params("`protocolVersion` is no string");
         return reply::json(StatusCode::OK, reply::error_message(Some(id), &error));
@@ -223,8 +243,7 @@ async fn initialize(front: &Front, id: &RawJson, params: &Object) -> Response {
         Ok(result) => result,
         Err(error) => return reply::json(StatusCode::OK, reply::error_message(Some(id), &error)),
     };
-    let capabilities = params.get_object("capabilities").to_json();
-    let session = Session::new(revision, Identity::Anonymous, capabilities, params.get("clientInfo").cloned());
+    let session = Session::new(revision, Identity::Anonymous);
     let session_id = HeaderValue::from_str(&session.id).expect("session ids are visible ASCII");
     front.gateway.sessions.add(session);
     let body = reply::message(id, &Ok(vmcp_core::call::Reply::Result(result)));
@@ -234,7 +253,7 @@ async fn initialize(front: &Front, id: &RawJson, params: &Object) -> Response {
 }
 
 /// A notification: the only ones that matter here cancel a request.
-fn notice(front: &Front, headers: &HeaderMap, notification: &Notification) -> Response {
+fn notice(front: &HttpOptions, headers: &HeaderMap, notification: &Notification) -> Response {
     if let Some(session_id) = text(headers, mcp_header::SESSION_ID) {
         let Some(session) = front.gateway.sessions.get(session_id) else {
             return refused(StatusCode::NOT_FOUND, "the session is unknown or has ended");
@@ -250,27 +269,52 @@ fn notice(front: &Front, headers: &HeaderMap, notification: &Notification) -> Re
 }
 
 /// Runs a request. The answer is plain JSON, unless the backend sends something before its reply: then it is a stream.
-async fn exchange(front: Arc<Front>, caller: Caller, id: RawJson, incoming: Incoming) -> Response {
+async fn exchange(front: Arc<HttpOptions>, caller: Caller, id: RawJson, incoming: Incoming) -> Response {
     let era = caller.era();
     let mut exchange = Exchange::begin(front.gateway.clone(), caller, id, incoming);
     match exchange.next().await {
-        Next::Outcome(outcome) => reply::json(reply::status(era, &outcome), reply::message(&exchange.id, &outcome)),
-        Next::Notification(first) => {
-            let first = stream::once(async move { sse::event(&first) });
-            let rest = stream::unfold(Some(exchange), |exchange| async move {
-                let mut exchange = exchange?;
-                match exchange.next().await {
-                    Next::Notification(message) => Some((sse::event(&message), Some(exchange))),
-                    Next::Outcome(outcome) => Some((sse::event(&reply::message(&exchange.id, &outcome)), None)),
-                }
-            });
-            event_stream(first.chain(rest))
+        Happening::Outcome(outcome) => {
+            reply::json(reply::status(era, &outcome), reply::message(&exchange.id, &outcome))
+        }
+        Happening::Notification(first) => {
+            let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
+            // A task of its own: the call goes on, and its deadline with it, while the client does not read.
+            front.tasks.spawn(pump(exchange, first, sender));
+            event_stream(stream::unfold(receiver, |mut receiver| async move {
+                let event = tokio::select! {
+                    event = receiver.recv() => event?,
+                    () = time::sleep(KEEP_ALIVE_PERIOD) => Bytes::from_static(sse::KEEP_ALIVE),
+                };
+                Some((event, receiver))
+            }))
         }
     }
 }
 
+/// Hands on what happens in an exchange until its end, or until the client is gone: that cancels the request.
+async fn pump(mut exchange: Exchange, first: Bytes, sender: mpsc::Sender<Bytes>) {
+    let mut event = sse::event(&first);
+    let mut is_last = false;
+    loop {
+        if !matches!(time::timeout(CLIENT_PATIENCE, sender.send(event)).await, Ok(Ok(()))) || is_last {
+            return;
+        }
+        let next = tokio::select! {
+            next = exchange.next() => next,
+            () = sender.closed() => return,
+        };
+        event = match next {
+            Happening::Notification(message) => sse::event(&message),
+            Happening::Outcome(outcome) => {
+                is_last = true;
+                sse::event(&reply::message(&exchange.id, &outcome))
+            }
+        };
+    }
+}
+
 /// The stream of a session for what is not part of a request's answer; a page for browsers.
-fn listen(front: &Front, headers: &HeaderMap) -> Response {
+fn listen(front: &HttpOptions, headers: &HeaderMap) -> Response {
     if !has_media_type(headers, &header::ACCEPT, &["text/event-stream"]) {
         if has_media_type(headers, &header::ACCEPT, &["text/html"]) {
             return page::about(front);
@@ -286,31 +330,47 @@ fn listen(front: &Front, headers: &HeaderMap) -> Response {
         return response;
     };
     match front.gateway.sessions.get(session_id) {
-        Some(session) => event_stream(listening(front, Listener::of_session(&front.gateway, session), None)),
+        Some(session) => {
+            let ended = session.begin_stream();
+            event_stream(listening(front, Listener::of_session(&front.gateway, session), ended, None))
+        }
         None => refused(StatusCode::NOT_FOUND, "the session is unknown or has ended"),
     }
 }
 
-fn end_session(front: &Front, headers: &HeaderMap) -> Response {
-    match text(headers, mcp_header::SESSION_ID) {
-        Some(id) if front.gateway.sessions.end(id) => reply::json(StatusCode::OK, Body::empty()),
-        Some(_) => refused(StatusCode::NOT_FOUND, "the session is unknown or has ended"),
-        None => refused(StatusCode::BAD_REQUEST, "a DELETE needs the `Mcp-Session-Id` of a session"),
+async fn end_session(front: &HttpOptions, headers: &HeaderMap) -> Response {
+    let Some(id) = text(headers, mcp_header::SESSION_ID) else {
+        return refused(StatusCode::BAD_REQUEST, "a DELETE needs the `Mcp-Session-Id` of a session");
+    };
+    match front.gateway.sessions.get(id) {
+        Some(session) => {
+            front.gateway.end_session(&session).await;
+            reply::json(StatusCode::OK, Body::empty())
+        }
+        None => refused(StatusCode::NOT_FOUND, "the session is unknown or has ended"),
     }
 }
 
-/// The events of a listener until the front shuts down, with a sign of life while nothing happens.
-fn listening(front: &Front, listener: Listener, first: Option<Bytes>) -> impl Stream<Item = Bytes> + Send + 'static {
+/// The events of a listener until `ended` fires or the front shuts down, with a sign of life while nothing happens. `ended`
+/// fires too when the client goes.
+fn listening(
+    front: &HttpOptions,
+    listener: Listener,
+    ended: CancellationToken,
+    first: Option<Bytes>,
+) -> impl Stream<Item = Bytes> + Send + 'static {
     let start = first.map_or_else(|| Bytes::from_static(sse::KEEP_ALIVE), |message| sse::event(&message));
-    let rest = stream::unfold((listener, front.shutdown.clone()), |(mut listener, shutdown)| async move {
+    let state = (listener, ended.clone(), ended.drop_guard(), front.shutdown.clone());
+    let rest = stream::unfold(state, |(mut listener, ended, guard, shutdown)| async move {
         let next = tokio::select! {
             () = shutdown.cancelled() => return None,
+            () = ended.cancelled() => return None,
             () = time::sleep(KEEP_ALIVE_PERIOD) => Bytes::from_static(sse::KEEP_ALIVE),
             messages = listener.next() => {
                 messages?.iter().flat_map(|message| sse::event(message)).collect()
             }
         };
-        Some((next, (listener, shutdown)))
+        Some((next, (listener, ended, guard, shutdown)))
     });
     stream::once(async move { start }).chain(rest)
 }

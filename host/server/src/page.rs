@@ -12,7 +12,7 @@ use serde_json::json;
 use vmcp_gateway::gateway::BackendStatus;
 
 use crate::{
-    http::Front,
+    http::HttpOptions,
     reply::{self, refused},
 };
 
@@ -21,7 +21,7 @@ pub(crate) async fn health() -> Response {
 }
 
 /// 503 until the first catalog stands.
-pub(crate) async fn ready(State(front): State<Arc<Front>>) -> Response {
+pub(crate) async fn ready(State(front): State<Arc<HttpOptions>>) -> Response {
     let (status, body) = match front.gateway.ready() {
         Ok(()) => (StatusCode::OK, json!({ "status": "ready", "mode": "static" })),
         Err(reason) => {
@@ -32,7 +32,7 @@ pub(crate) async fn ready(State(front): State<Arc<Front>>) -> Response {
 }
 
 /// The backends and how they are.
-pub(crate) async fn status(State(front): State<Arc<Front>>, request: HttpRequest) -> Response {
+pub(crate) async fn status(State(front): State<Arc<HttpOptions>>, request: HttpRequest) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -63,16 +63,12 @@ pub(crate) async fn status(State(front): State<Arc<Front>>, request: HttpRequest
     response
 }
 
-pub(crate) async fn home(State(front): State<Arc<Front>>) -> Response {
-    about(&front)
-}
-
 pub(crate) async fn not_found(request: HttpRequest) -> Response {
     refused(StatusCode::NOT_FOUND, format!("there is nothing at `{}`; MCP is served at `/mcp`", request.uri().path()))
 }
 
 /// For people who open the endpoint in a browser: what this is and how to connect.
-pub(crate) fn about(front: &Front) -> Response {
+pub(crate) fn about(front: &HttpOptions) -> Response {
     let catalog = front.gateway.current_catalog();
     let row = |backend: &BackendStatus| {
         format!(

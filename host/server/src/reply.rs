@@ -1,4 +1,4 @@
-//! Turns results and errors into MCP replies: the only place that knows which HTTP status an error has.
+//! Turns results and errors into MCP replies, and knows which HTTP status an error of the protocol has.
 
 use axum::{
     body::Body,
@@ -14,6 +14,7 @@ use vmcp_mcp::{
         HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, RpcError,
         UNSUPPORTED_PROTOCOL_VERSION,
     },
+    object::Object,
 };
 
 /// The whole message that answers the request `id`.
@@ -30,12 +31,16 @@ pub(crate) fn error_message(id: Option<&RawJson>, error: &RpcError) -> Bytes {
 
 /// The status of an answer: 2026-07-28 ties some errors to one, before it all answers are 200.
 pub(crate) fn status(era: Era, outcome: &Result<Reply, RpcError>) -> StatusCode {
-    match (era, outcome) {
-        (Era::Modern, Err(error)) => match error.code {
-            HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY | UNSUPPORTED_PROTOCOL_VERSION => StatusCode::BAD_REQUEST,
-            METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
-            _ => StatusCode::OK,
-        },
+    let code = match (era, outcome) {
+        (Era::Legacy, _) | (_, Ok(Reply::Result(_))) => return StatusCode::OK,
+        (Era::Modern, Err(error)) => Some(error.code),
+        (Era::Modern, Ok(Reply::Error(error))) => {
+            Object::parse_lenient(Some(error)).get("code").and_then(|code| code.as_str().parse().ok())
+        }
+    };
+    match code {
+        Some(HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY | UNSUPPORTED_PROTOCOL_VERSION) => StatusCode::BAD_REQUEST,
+        Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     }
 }

@@ -5,12 +5,14 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     sync::mpsc,
+    time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_core::{call::Reply, id::Identity, json::RawJson};
@@ -28,7 +30,7 @@ use vmcp_mcp::{
 
 use crate::{
     admin,
-    exchange::{Exchange, Next},
+    exchange::{Exchange, Happening},
     listen::Listener,
     reply, sse,
 };
@@ -43,6 +45,8 @@ pub struct StreamOptions {
     pub message_limit: usize,
     /// Whether the methods of `admin` are answered.
     pub admin: bool,
+    /// Longest wait for requests under way once the client has closed its side.
+    pub grace: Duration,
 }
 
 /// One client on one stream.
@@ -69,6 +73,7 @@ pub async fn serve(
     options: StreamOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let grace = options.grace;
     let (outgoing, queue) = mpsc::channel(OUTGOING_QUEUE);
     let tasks = TaskTracker::new();
     let closed = CancellationToken::new();
@@ -88,17 +93,22 @@ pub async fn serve(
         () = shutdown.cancelled() => Ok(()),
         () = closed.cancelled() => Ok(()),
     };
-    // The client sends no more; what it asked for is still answered, unless the host itself is going.
+    // The client sends no more; what it asked for is still answered.
     connection.tasks.close();
     connection.listening.cancel();
+    let session = connection.session.lock().expect("no panic while locked").take();
     tokio::select! {
         () = connection.tasks.wait() => {}
-        () = shutdown.cancelled() => {}
+        () = time::sleep(grace) => {}
         () = closed.cancelled() => {}
     }
     closed.cancel();
+    if let Some(session) = session {
+        connection.gateway.end_session(&session).await;
+    }
     drop(connection);
-    let _ = writing.await;
+    // A client that does not read cannot be told.
+    let _ = time::timeout(grace, writing).await;
     read
 }
 
@@ -188,8 +198,11 @@ impl Connection {
             }
             Ok(Begun::Listening(listener, acknowledged)) => {
                 self.send(acknowledged).await;
-                let connection = self.clone();
-                self.tasks.spawn(async move { connection.listen(id, listener).await });
+                let (connection, cancelled) = (self.clone(), self.note(&id));
+                self.tasks.spawn(async move {
+                    connection.listen(listener, cancelled).await;
+                    connection.forget(&id);
+                });
             }
             Ok(Begun::Answered(result)) => self.send(reply::message(&id, &Ok(Reply::Result(result)))).await,
             Err(error) => self.send(reply::error_message(Some(&id), &error)).await,
@@ -207,11 +220,15 @@ impl Connection {
             if Revision::parse(version).is_none_or(|revision| revision.era() == Era::Legacy) {
                 return Err(RpcError::unsupported_version(version));
             }
+            if incoming.meta.client_capabilities.is_none() {
+                let missing = "`_meta` lacks `io.modelcontextprotocol/clientCapabilities`";
+                return Err(RpcError::invalid_params(missing));
+            }
             if incoming.method == "subscriptions/listen" {
                 let (listener, acknowledged) = Listener::subscribe(&self.gateway, &id, &incoming.params)?;
                 return Ok(Begun::Listening(listener, acknowledged));
             }
-            let caller = Caller::modern(Identity::Anonymous);
+            let caller = Caller::modern(Identity::Anonymous, &incoming);
             return Ok(Begun::Exchange(Exchange::begin(self.gateway.clone(), caller, id, incoming).into()));
         }
         if incoming.method == "initialize" {
@@ -236,27 +253,31 @@ impl Connection {
         let wanted = wanted.ok_or_else(|| RpcError::invalid_params("`protocolVersion` is no string"))?;
         let revision = Revision::negotiate(&wanted);
         let result = self.gateway.initialize(revision).await?;
-        let capabilities = params.get_object("capabilities").to_json();
-        let session = Session::new(revision, Identity::Anonymous, capabilities, params.get("clientInfo").cloned());
+        let session = Session::new(revision, Identity::Anonymous);
         let listener = Listener::of_session(&self.gateway, session.clone());
-        *self.session.lock().expect("no panic while locked") = Some(session);
+        // One stream carries one session: whoever shakes hands again starts over.
+        let ended = session.begin_stream();
+        if let Some(earlier) = self.session.lock().expect("no panic while locked").replace(session) {
+            let gateway = self.gateway.clone();
+            self.tasks.spawn(async move { gateway.end_session(&earlier).await });
+        }
         let connection = self.clone();
-        self.tasks.spawn(async move { connection.listen(RawJson::of(&"session"), listener).await });
+        self.tasks.spawn(async move { connection.listen(listener, ended).await });
         Ok(result)
     }
 
     /// Runs a request to its end, handing on what the backend sends before.
     async fn run(&self, mut exchange: Exchange) {
         let id = exchange.id.clone();
-        let cancelled = self.note(&id, &self.closed);
+        let cancelled = self.note(&id);
         loop {
             let next = tokio::select! {
                 next = exchange.next() => next,
                 () = cancelled.cancelled() => break,
             };
             match next {
-                Next::Notification(message) => self.send(message).await,
-                Next::Outcome(outcome) => {
+                Happening::Notification(message) => self.send(message).await,
+                Happening::Outcome(outcome) => {
                     self.send(reply::message(&id, &outcome)).await;
                     break;
                 }
@@ -265,25 +286,24 @@ impl Connection {
         self.forget(&id);
     }
 
-    /// Hands on events until the client cancels the request `id` or goes.
-    async fn listen(&self, id: RawJson, mut listener: Listener) {
-        let cancelled = self.note(&id, &self.listening);
+    /// Hands on events until `cancelled` fires or the client goes.
+    async fn listen(&self, mut listener: Listener, cancelled: CancellationToken) {
         loop {
             let messages = tokio::select! {
                 messages = listener.next() => messages,
-                () = cancelled.cancelled() => break,
+                () = cancelled.cancelled() => return,
+                () = self.listening.cancelled() => return,
             };
-            let Some(messages) = messages else { break };
+            let Some(messages) = messages else { return };
             for message in messages {
                 self.send(message).await;
             }
         }
-        self.forget(&id);
     }
 
     /// Notes what is under way, so that `notifications/cancelled` finds it.
-    fn note(&self, id: &RawJson, parent: &CancellationToken) -> CancellationToken {
-        let token = parent.child_token();
+    fn note(&self, id: &RawJson) -> CancellationToken {
+        let token = self.closed.child_token();
         self.in_flight.lock().expect("no panic while locked").insert(id.clone(), token.clone());
         token
     }

@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: Doctor) -> anyhow::Result<ExitCode> {
         false => report::doctor(&status, is_own),
     }
     tried?;
-    let unwell = |backend: &serde_json::Value| backend["health"] == "unhealthy";
+    let unwell = |backend: &serde_json::Value| backend["health"] != "healthy" && backend["state"] != "idle";
     let is_well = !status["backends"].as_array().is_some_and(|backends| backends.iter().any(unwell));
     Ok(if is_well { ExitCode::SUCCESS } else { Failure::Unwell.into() })
 }

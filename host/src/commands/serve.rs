@@ -1,6 +1,6 @@
 //! `serve`: from the configuration to a host that answers, and back to nothing.
 
-use std::{io::ErrorKind, process::ExitCode, sync::Arc, time::Instant};
+use std::{io::ErrorKind, pin::pin, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
@@ -22,9 +22,9 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
         true => None,
         false => Some(listen(&arguments, &loaded).await?),
     };
-    let host = HostBuilder::new(loaded).build().await.map_err(|error| error.context(Failure::Component))?;
+    let host = HostBuilder::new(loaded).build().await?;
     let message_limit = host.config().server.body_limit.as_usize();
-    open_admin_socket(&host, message_limit).await?;
+    open_admin_socket(&host, message_limit);
     let serving = match listener {
         Some(listener) => {
             let address = listener.local_addr()?;
@@ -34,9 +34,10 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
                 guard: Guard::new(address.ip(), &server.allowed_hosts, &server.allowed_origins),
                 body_limit: message_limit,
                 group: host.config().group_ref.clone().unwrap_or_default(),
-                shutdown: host.shutdown().clone(),
+                tasks: host.fronts().clone(),
+                shutdown: host.stopping().clone(),
             };
-            host.tasks().spawn(async move {
+            host.fronts().spawn(async move {
                 if let Err(error) = http::serve(listener, options).await {
                     tracing::error!(%error, "the HTTP front broke");
                 }
@@ -44,9 +45,10 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
             Some(address)
         }
         None => {
-            let (gateway, shutdown) = (host.gateway().clone(), host.shutdown().clone());
-            let options = StreamOptions { message_limit, admin: false };
-            host.tasks().spawn(async move {
+            let (gateway, shutdown) = (host.gateway().clone(), host.stopping().clone());
+            let grace = host.config().server.shutdown_grace.as_duration();
+            let options = StreamOptions { message_limit, admin: false, grace };
+            host.fronts().spawn(async move {
                 let served =
                     stream::serve(gateway, tokio::io::stdin(), tokio::io::stdout(), options, shutdown.clone()).await;
                 if let Err(error) = served {
@@ -59,7 +61,9 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
         }
     };
     host.start();
-    let shutdown = host.shutdown().clone();
+    let shutdown = host.stopping().clone();
+    // One wait for both phases: a signal between them must not be lost.
+    let mut stopped = pin!(lifecycle::until_stopped(&shutdown));
     tokio::select! {
         catalog = host.gateway().catalog() => match catalog {
             Ok(catalog) => report::ready(&report::Ready {
@@ -75,12 +79,12 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
                 return Err(anyhow::Error::new(SharedError(error)).context(Failure::Component));
             }
         },
-        () = lifecycle::until_stopped(&shutdown) => {
+        () = &mut stopped => {
             host.stop().await;
             return Ok(ExitCode::SUCCESS);
         }
     }
-    lifecycle::until_stopped(&shutdown).await;
+    stopped.await;
     host.stop().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -113,17 +117,17 @@ async fn listen(arguments: &Serve, loaded: &Loaded) -> anyhow::Result<TcpListene
     })
 }
 
-/// Opens the owner's socket, unless another host of the same state folder has it.
-async fn open_admin_socket(host: &Host, message_limit: usize) -> anyhow::Result<()> {
-    let folder = state_dir(host.config())?;
-    let socket =
-        AdminSocket::open(&folder).await.with_context(|| format!("cannot open a socket in {}", folder.display()))?;
-    match socket {
-        Some(socket) => {
-            let (gateway, tasks, shutdown) = (host.gateway().clone(), host.tasks().clone(), host.shutdown().clone());
-            host.tasks().spawn(socket.serve(gateway, message_limit, tasks, shutdown));
+/// Opens the owner's socket, unless another host of the same state folder has it. The host serves without it too.
+fn open_admin_socket(host: &Host, message_limit: usize) {
+    let opened = state_dir(host.config()).and_then(|folder| {
+        AdminSocket::open(&folder).with_context(|| format!("cannot open a socket in {}", folder.display()))
+    });
+    match opened {
+        Ok(Some(socket)) => {
+            let (gateway, fronts, stopping) = (host.gateway().clone(), host.fronts().clone(), host.stopping().clone());
+            host.fronts().spawn(socket.serve(gateway, message_limit, fronts, stopping));
         }
-        None => tracing::info!(folder = %folder.display(), "another host serves the admin socket of this state folder"),
+        Ok(None) => tracing::info!("another host serves the admin socket of this state folder"),
+        Err(error) => tracing::warn!("commands cannot reach this host: {error:#}"),
     }
-    Ok(())
 }

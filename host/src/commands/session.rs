@@ -1,6 +1,6 @@
 //! How a command speaks to a host: over the socket of the one that runs, else to one that is started for the command alone.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use vmcp_server::{
 
 use crate::exit::Failure;
 
-/// Longest answer of a host that is read, in bytes.
+/// Longest message of a command, in bytes.
 const MESSAGE_LIMIT: usize = 512 << 20;
 
 /// A conversation with a host.
@@ -32,25 +32,38 @@ impl HostSession {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
         let loaded = super::load(path)?;
         if let Some((reader, writer)) = attach(&loaded).await? {
-            return Ok(Self {
-                reader: Box::new(BufReader::new(reader)),
-                writer: Box::new(writer),
-                next_id: 0,
-                own: None,
-            });
+            let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
+            let mut session = Self { reader, writer, next_id: 0, own: None };
+            session.check_config(path).await?;
+            return Ok(session);
         }
-        let host = HostBuilder::new(loaded).build().await.map_err(|error| error.context(Failure::Component))?;
+        // Every backend gets its time to start: nothing is served meanwhile.
+        let patience = loaded.config.backends.iter().map(|backend| backend.start_timeout.as_duration()).max();
+        let host = HostBuilder::new(loaded).patience(patience.unwrap_or_default()).build().await?;
         host.start();
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let (gateway, shutdown) = (host.gateway().clone(), host.shutdown().clone());
-        host.tasks().spawn(async move {
+        let (gateway, shutdown) = (host.gateway().clone(), host.stopping().clone());
+        host.fronts().spawn(async move {
             let (reader, writer) = tokio::io::split(theirs);
-            let options = StreamOptions { message_limit: MESSAGE_LIMIT, admin: true };
+            let options = StreamOptions { message_limit: MESSAGE_LIMIT, admin: true, grace: Duration::ZERO };
             // It ends with the command; there is nobody left to tell.
             let _ = stream::serve(gateway, reader, writer, options, shutdown).await;
         });
         let (reader, writer) = tokio::io::split(ours);
         Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: Some(host) })
+    }
+
+    /// Hosts of one `name` share a state folder: makes sure that the one that answers serves this very file.
+    async fn check_config(&mut self, path: &Path) -> anyhow::Result<()> {
+        let status = self.ask(admin::STATUS, json!({})).await?;
+        let served = status["config"].as_str().unwrap_or_default();
+        if std::fs::canonicalize(path).is_ok_and(|path| path == Path::new(served)) {
+            return Ok(());
+        }
+        bail!(
+            "the host that runs under this name serves {served}, not {}\nhint: give the configurations different names",
+            path.display()
+        )
     }
 
     /// Whether this host was started for the command.

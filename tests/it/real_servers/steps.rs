@@ -41,10 +41,12 @@ pub(super) fn not_called(server: RealServer) -> &'static [&'static str] {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the steps read as a table")]
 fn call(tool: &str, arguments: Value) -> Step {
     Step { method: "tools/call", params: json!({ "name": tool, "arguments": arguments }) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the steps read as a table")]
 fn prompt(name: &str, arguments: Value) -> Step {
     Step { method: "prompts/get", params: json!({ "name": name, "arguments": arguments }) }
 }

@@ -104,6 +104,16 @@ pub(crate) async fn wait_for(backend: &Backend, accept: impl FnMut(&BackendState
     waited.expect("the state comes in time").unwrap().clone()
 }
 
+/// Whether processes that left their group are found: only Linux shows the environment of others.
+pub(crate) const FINDS_ESCAPED: bool = cfg!(target_os = "linux");
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+#[cfg(target_os = "linux")]
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")

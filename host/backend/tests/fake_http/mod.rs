@@ -1,4 +1,5 @@
 //! An MCP server over HTTP that keeps what it was sent and misbehaves on request.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 use std::{
     collections::HashSet,
