@@ -151,15 +151,15 @@ async fn a_host_with_another_prefix_component_shows_its_mark_to_clients() {
         guard: Guard::new(address.ip(), &[], &[]),
         body_limit: 1 << 20,
         group: String::new(),
-        shutdown: host.shutdown().clone(),
+        tasks: host.fronts().clone(),
+        shutdown: host.stopping().clone(),
     };
-    let server = host.tasks().spawn(serve(listener, options));
+    host.fronts().spawn(serve(listener, options));
     host.gateway().catalog().await.unwrap();
     let client = TestClient::modern(&format!("http://{address}/mcp"));
     assert_eq!(client.tool_names().await, ["MARK_a_search"]);
     assert_eq!(client.call("MARK_a_search", json!({})).await.answered_by(), "a");
     host.stop().await;
-    drop(server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

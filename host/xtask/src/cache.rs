@@ -63,6 +63,14 @@ impl Cache {
         if let Ok(path) = env::join_paths(tools.chain(env::split_paths(&path))) {
             command.env("PATH", path);
         }
+        // What cargo says about this package would make build scripts that look at it run again.
+        let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| about_us(name))
+        {
+            command.env_remove(name);
+        }
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).env("VMCP_CACHE", &self.dir);
         command
     }

@@ -24,7 +24,7 @@ pub(crate) fn clippy(cache: &Cache) -> anyhow::Result<()> {
 /// Licences, bans and sources; the advisory database is a matter of machines that can reach it.
 pub(crate) fn deny(cache: &Cache) -> anyhow::Result<()> {
     install_deny(cache)?;
-    run(&mut cache.cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"]))
+    run(&mut cache.cargo(&["deny", "--log-level", "error", "--workspace", "check", "bans", "licenses", "sources"]))
 }
 
 /// Packages that the default build stands on, not only its tests or tools.
