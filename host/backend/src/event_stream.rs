@@ -13,7 +13,7 @@ use vmcp_core::BoxError;
 
 use crate::budget::Held;
 
-type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
 pub(crate) struct EventStream {
     events: SseByteStream<Metered>,
@@ -51,7 +51,7 @@ pub(crate) enum StreamError {
 
 impl EventStream {
     /// - `limit`: longest event, in bytes
-    pub(crate) fn new(body: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static, limit: usize) -> Self {
+    pub(crate) fn new(body: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static, limit: usize) -> Self {
         let meter = Arc::new(Mutex::new(Meter::default()));
         let metered = Metered { body: Box::pin(body), meter: meter.clone(), limit };
         Self { events: SseByteStream::new(metered), meter }
@@ -71,7 +71,7 @@ impl EventStream {
             Err(sse_stream::Error::Body(source)) => Err(match source.downcast::<MeterError>().map(|error| *error) {
                 Ok(MeterError::TooLong) => StreamError::TooLong,
                 Ok(MeterError::NoRoom) => StreamError::NoRoom,
-                Ok(MeterError::Body(error)) => StreamError::Broken(error.without_url().into()),
+                Ok(MeterError::Body(error)) => StreamError::Broken(error),
                 Err(source) => StreamError::Broken(source),
             }),
             Err(other) => Err(StreamError::Broken(other.into())),
@@ -99,7 +99,7 @@ enum MeterError {
     #[error("no room for the event")]
     NoRoom,
     #[error("the body broke off")]
-    Body(#[source] reqwest::Error),
+    Body(#[source] BoxError),
 }
 
 impl Stream for Metered {

@@ -1,25 +1,34 @@
-//! One backend's HTTP client: where to, with which headers, trusting whom. The only module that knows which library it is.
+//! One backend's HTTP client: where to, with which headers, trusting whom. Only this module and `local` know which library
+//! it is.
 
-use std::{error::Error as StdError, path::Path, time::Duration};
+use std::{
+    error::Error as StdError,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, SizeHint};
 use reqwest::redirect;
 use url::Url;
 use vmcp_core::{BoxError, id::BackendId};
 
-use crate::{budget::Held, connect::ConnectError, event_stream::EventStream};
+use crate::{budget::Held, connect::ConnectError, event_stream::EventStream, local::LocalClient};
 
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 const JSON_OR_EVENTS: &str = "application/json, text/event-stream";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the five seconds after which common servers close an idle connection, or a request could meet the closing.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 const REDIRECTS: usize = 5;
 /// Bytes of an error page that are read.
 const ERROR_BODY: usize = 64 * 1024;
@@ -27,6 +36,8 @@ const QUOTED: usize = 200;
 
 pub(crate) struct HttpClient {
     client: reqwest::Client,
+    /// Takes the requests for `url` where that is on this machine.
+    local: Option<LocalClient>,
     url: Url,
     headers: HeaderMap,
     backend: BackendId,
@@ -82,7 +93,7 @@ impl HttpClient {
         }
         let client =
             builder.build().map_err(|error| ConnectError::new(format!("no HTTP client: {}", root_cause(&error))))?;
-        Ok(Self { client, url, headers, backend, body_limit })
+        Ok(Self { client, local: LocalClient::new(&url), url, headers, backend, body_limit })
     }
 
     pub(crate) fn url(&self) -> &Url {
@@ -140,11 +151,21 @@ impl HttpClient {
         headers: HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Answer, PostError> {
+        if let Some(local) = self.local.as_ref().filter(|local| local.serves(&url)) {
+            let response = local.send(method.clone(), headers.clone(), body.clone().unwrap_or_default()).await?;
+            // Where a redirect may lead is for the general client to know.
+            if !response.status().is_redirection() {
+                return Ok(Answer { response: response.map(AnswerBody::Local), limit: self.body_limit });
+            }
+        }
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
         match self.client.execute(request).await {
-            Ok(response) => Ok(Answer { response, limit: self.body_limit }),
+            Ok(response) => {
+                let response = http::Response::from(response).map(AnswerBody::General);
+                Ok(Answer { response, limit: self.body_limit })
+            }
             Err(error) if error.is_connect() => Err(PostError::NotSent(root_cause(&error))),
             Err(error) => Err(PostError::Lost(error.without_url().into())),
         }
@@ -153,8 +174,38 @@ impl HttpClient {
 
 /// The head of an HTTP answer, its body still to be read.
 pub(crate) struct Answer {
-    response: reqwest::Response,
+    response: http::Response<AnswerBody>,
     limit: usize,
+}
+
+/// A body, whichever client reads it.
+pub(crate) enum AnswerBody {
+    Local(hyper::body::Incoming),
+    General(reqwest::Body),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Local(body) => Pin::new(body).poll_frame(context).map_err(BoxError::from),
+            Self::General(body) => {
+                Pin::new(body).poll_frame(context).map_err(|error: reqwest::Error| error.without_url().into())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Local(body) => body.size_hint(),
+            Self::General(body) => body.size_hint(),
+        }
+    }
 }
 
 /// Why there is no body.
@@ -183,19 +234,18 @@ impl Answer {
     }
 
     pub(crate) async fn body(mut self) -> Result<Bytes, BodyError> {
-        let lost = |error: reqwest::Error| BodyError::Lost(error.without_url().into());
-        let announced = self.response.content_length();
+        let announced = self.response.body().size_hint().exact();
         if announced.is_some_and(|length| length > self.limit as u64) {
             return Err(BodyError::TooLong);
         }
-        let Some(first) = self.response.chunk().await.map_err(lost)? else { return Ok(Bytes::new()) };
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
         // Short answers are one chunk, which is then the body without a copy.
         if announced == Some(first.len() as u64) {
             return Ok(first);
         }
         let mut held = Held::default();
         let mut body = first.to_vec();
-        while let Some(chunk) = self.response.chunk().await.map_err(lost)? {
+        while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > self.limit {
                 return Err(BodyError::TooLong);
             }
@@ -207,6 +257,17 @@ impl Answer {
         Ok(held.attach_to(body.into()))
     }
 
+    /// The next bytes of the body.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        while let Some(frame) = self.response.body_mut().frame().await {
+            // What is no data is a trailer, which nobody asked for.
+            if let Ok(data) = frame.map_err(BodyError::Lost)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
     /// What an error page says, as far as it could be read.
     pub(crate) async fn error_body(mut self) -> Bytes {
         self.limit = ERROR_BODY;
@@ -214,7 +275,7 @@ impl Answer {
     }
 
     pub(crate) fn events(self) -> EventStream {
-        EventStream::new(self.response.bytes_stream(), self.limit)
+        EventStream::new(self.response.into_body().into_data_stream(), self.limit)
     }
 }
 

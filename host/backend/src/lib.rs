@@ -16,6 +16,7 @@ mod handshake;
 mod http;
 mod line;
 mod listen;
+mod local;
 mod message;
 mod noise;
 mod pending;
