@@ -3,11 +3,7 @@
 //!
 //! Connections are kept and reused, the latest first; one that the server closed meanwhile is replaced unnoticed.
 
-use std::{
-    net::SocketAddr,
-    sync::Mutex,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Mutex, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header::HOST};
@@ -123,7 +119,10 @@ impl LocalClient {
         let _ = stream.set_nodelay(true);
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| PostError::NotSent(error.to_string()))?;
-        #[expect(clippy::disallowed_methods, reason = "it ends with its sender, which the pool drops; nobody waits for it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with its sender, which the pool drops; nobody waits for it"
+        )]
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a connection to a local backend broke");

@@ -41,6 +41,17 @@ impl NoiseGate {
         window.passed += 1;
         Some(std::mem::take(&mut window.held))
     }
+
+    /// Whether nothing passes for now.
+    pub(crate) fn is_closed(&self) -> bool {
+        let window = self.window.lock().expect("no panic while held");
+        window.passed == BURST && window.began.elapsed() < WINDOW
+    }
+
+    /// Counts events that were not even offered.
+    pub(crate) fn hold(&self, events: usize) {
+        self.window.lock().expect("no panic while held").held += events as u64;
+    }
 }
 
 #[cfg(test)]

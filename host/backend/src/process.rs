@@ -55,10 +55,10 @@ const QUOTED_LINES: usize = 5;
 const TAIL: usize = 8 * 1024;
 /// Longest line of standard error logged whole.
 const LOGGED_LINE: usize = 2 * 1024;
-/// Standard error is read no faster than this per [`STDERR_WINDOW`], so that a flood costs the process that makes it and
-/// not the host.
-const STDERR_BYTES: usize = 4 * 1024 * 1024;
-const STDERR_WINDOW: Duration = Duration::from_millis(250);
+/// Read from standard error at once.
+const STDERR_CHUNK: usize = 64 * 1024;
+/// Between two reads of a flood: at most 16 MiB a second.
+const FLOOD_STEP: Duration = Duration::from_millis(4);
 /// What members of a process's family have to finish after it ended.
 const FAMILY_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -306,13 +306,21 @@ fn shortened(line: &str) -> String {
     }
 }
 
+/// Reads what the backend says on its standard error, all of it: a full pipe would stop it. A flood is read in even steps
+/// and only counted, so that it costs the others nothing.
 async fn read_stderr(mut source: ChildStderr, backend: BackendId, tail: Arc<StderrTail>) {
     let gate = NoiseGate::new();
-    let mut chunk = vec![0; 16 * 1024];
+    let mut chunk = vec![0; STDERR_CHUNK];
     let mut line = Vec::new();
-    let (mut window, mut bytes) = (Instant::now(), 0);
     while let Ok(length @ 1..) = source.read(&mut chunk).await {
         tail.extend(&chunk[..length]);
+        if gate.is_closed() {
+            gate.hold(memchr::memchr_iter(b'\n', &chunk[..length]).count());
+            line.clear();
+            // What comes meanwhile gathers in the pipe, instead of waking this task line by line.
+            tokio::time::sleep(FLOOD_STEP).await;
+            continue;
+        }
         for part in chunk[..length].split_inclusive(|byte| *byte == b'\n') {
             let room = LOGGED_LINE.saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
@@ -320,13 +328,6 @@ async fn read_stderr(mut source: ChildStderr, backend: BackendId, tail: Arc<Stde
                 log_line(&backend, &gate, &line);
                 line.clear();
             }
-        }
-        bytes += length;
-        if bytes >= STDERR_BYTES {
-            tokio::time::sleep_until(window + STDERR_WINDOW).await;
-        }
-        if window.elapsed() >= STDERR_WINDOW {
-            (window, bytes) = (Instant::now(), 0);
         }
     }
     if !line.is_empty() {
