@@ -2,21 +2,14 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request as HttpRequest, State},
-    middleware::{self, Next},
-    response::Response,
-    routing::any,
-    serve::ListenerExt,
-};
+use axum::{body::Body, extract::Request as HttpRequest, response::Response, serve::ListenerExt};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer as _, ServiceExt as _, make::Shared, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use vmcp_core::{id::Identity, json::RawJson};
 use vmcp_gateway::{
@@ -67,45 +60,52 @@ pub struct HttpOptions {
 /// Serves until `shutdown`, then lets requests under way finish.
 pub async fn serve(listener: TcpListener, options: HttpOptions) -> std::io::Result<()> {
     let shutdown = options.shutdown.clone();
+    let front = Arc::new(options);
+    let service = service_fn(move |request: HttpRequest| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(guarded(front, request).await) }
+    });
     // Replies are small and written whole; waiting for more to send would only add latency.
     let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
-    axum::serve(listener, router(options)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    axum::serve(listener, Shared::new(service)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
-fn router(options: HttpOptions) -> Router {
-    let front = Arc::new(options);
-    let guarded = front.clone();
-    let guard =
-        middleware::from_fn(move |request: HttpRequest, next: Next| refuse_strangers(guarded.clone(), request, next));
-    let origins = front.clone();
+/// Refuses what a foreign web page could make a browser send, whatever the path. What pages of allowed origins send is
+/// answered in the way that browsers ask for.
+async fn guarded(front: Arc<HttpOptions>, request: HttpRequest) -> Response {
+    if let Some(objection) = front.guard.objection(request.headers(), request.uri()) {
+        return refused(StatusCode::FORBIDDEN, objection);
+    }
+    if !request.headers().contains_key(header::ORIGIN) {
+        return route(front, request).await;
+    }
+    let guard = front.clone();
     let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.guard.allows_origin(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| guard.guard.allows_origin(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([HeaderName::from_static(mcp_header::SESSION_ID)]);
-    Router::new()
-        .route("/mcp", any(endpoint))
-        .route("/", any(endpoint))
-        .route("/health", any(page::health))
-        .route("/ping", any(page::health))
-        .route("/readyz", any(page::ready))
-        .route("/status", any(page::status))
-        .fallback(page::not_found)
-        .layer(cors)
-        .layer(guard)
-        .with_state(front)
+    let inner = service_fn(move |request: HttpRequest| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(route(front, request).await) }
+    });
+    let Ok(response) = cors.layer(inner).oneshot(request).await;
+    response
 }
 
-/// Refuses what a foreign web page could make a browser send, whatever the path.
-async fn refuse_strangers(front: Arc<HttpOptions>, request: HttpRequest, next: Next) -> Response {
-    match front.guard.objection(request.headers(), request.uri()) {
-        Some(objection) => refused(StatusCode::FORBIDDEN, objection),
-        None => next.run(request).await,
+/// Six paths need no router.
+async fn route(front: Arc<HttpOptions>, request: HttpRequest) -> Response {
+    match request.uri().path() {
+        "/mcp" | "/" => endpoint(front, request).await,
+        "/health" | "/ping" => page::health(),
+        "/readyz" => page::ready(&front),
+        "/status" => page::status(&front, request.method()),
+        path => page::not_found(path),
     }
 }
 
 /// The MCP endpoint.
-async fn endpoint(State(front): State<Arc<HttpOptions>>, request: HttpRequest) -> Response {
+async fn endpoint(front: Arc<HttpOptions>, request: HttpRequest) -> Response {
     match *request.method() {
         Method::POST => post(front, request).await,
         Method::GET => listen(&front, request.headers()),

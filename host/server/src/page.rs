@@ -1,12 +1,6 @@
 //! The pages beside the endpoint: is it alive, is it ready, how are the backends, and what is this.
 
-use std::sync::Arc;
-
-use axum::{
-    body::Body,
-    extract::{Request as HttpRequest, State},
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use vmcp_gateway::gateway::BackendStatus;
@@ -16,12 +10,12 @@ use crate::{
     reply::{self, refused},
 };
 
-pub(crate) async fn health() -> Response {
+pub(crate) fn health() -> Response {
     reply::json(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
 /// 503 until the first catalog stands.
-pub(crate) async fn ready(State(front): State<Arc<HttpOptions>>) -> Response {
+pub(crate) fn ready(front: &HttpOptions) -> Response {
     let (status, body) = match front.gateway.ready() {
         Ok(()) => (StatusCode::OK, json!({ "status": "ready", "mode": "static" })),
         Err(reason) => {
@@ -32,8 +26,8 @@ pub(crate) async fn ready(State(front): State<Arc<HttpOptions>>) -> Response {
 }
 
 /// The backends and how they are.
-pub(crate) async fn status(State(front): State<Arc<HttpOptions>>, request: HttpRequest) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+pub(crate) fn status(front: &HttpOptions, method: &Method) -> Response {
+    if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
@@ -63,8 +57,8 @@ pub(crate) async fn status(State(front): State<Arc<HttpOptions>>, request: HttpR
     response
 }
 
-pub(crate) async fn not_found(request: HttpRequest) -> Response {
-    refused(StatusCode::NOT_FOUND, format!("there is nothing at `{}`; MCP is served at `/mcp`", request.uri().path()))
+pub(crate) fn not_found(path: &str) -> Response {
+    refused(StatusCode::NOT_FOUND, format!("there is nothing at `{path}`; MCP is served at `/mcp`"))
 }
 
 /// For people who open the endpoint in a browser: what this is and how to connect.
