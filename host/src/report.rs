@@ -72,8 +72,8 @@ pub(crate) fn ready(ready: &Ready<'_>) {
     let healthy = backends.iter().filter(|backend| backend.health == "healthy").count();
     let mut lines = vec![
         format!("{title} is ready after {}", milliseconds(*took)),
-        format!("  endpoint   {}", endpoint.as_deref().unwrap_or("standard input and output")),
-        format!("  backends   {healthy} of {} ready", backends.len()),
+        format!("  endpoint:  {}", endpoint.as_deref().unwrap_or("standard input and output")),
+        format!("  backends:  {healthy} of {} ready", backends.len()),
     ];
     lines.extend(backends.iter().map(|backend| {
         let what = match (&backend.report.last_error, backend.health) {
@@ -84,7 +84,7 @@ pub(crate) fn ready(ready: &Ready<'_>) {
         format!("             - {}: {what}", backend.report.name)
     }));
     lines.push(format!(
-        "  offers     {} tools, {} prompts, {} resources, {} templates",
+        "  offers:    {} tools, {} prompts, {} resources, {} templates",
         catalog.tools.entries().len(),
         catalog.prompts.entries().len(),
         catalog.resources.entries().len(),
@@ -94,10 +94,10 @@ pub(crate) fn ready(ready: &Ready<'_>) {
     if !naming.resolver.is_empty() {
         let named = catalog.tools.entries().len() + catalog.prompts.entries().len();
         let took = milliseconds(naming.took);
-        lines.push(format!("  names      {} ({} of {named} renamed, {took})", naming.resolver, naming.renamed));
+        lines.push(format!("  names:     {} ({} of {named} renamed, {took})", naming.resolver, naming.renamed));
     }
     if !catalog.hidden.is_empty() {
-        lines.push(format!("  hidden     {}; see 'vmcp-host tools --all -c {config}'", catalog.hidden.len()));
+        lines.push(format!("  hidden:    {}; see 'vmcp-host tools --all -c {config}'", catalog.hidden.len()));
     }
     let Some(endpoint) = endpoint else { return note(&lines.join("\n")) };
     lines.extend([

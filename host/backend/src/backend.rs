@@ -162,7 +162,11 @@ impl Backend {
     pub async fn answer(&self, request: BackendRequest, events: EventSender) -> Result<(Era, Reply), CallError> {
         let limit = request.timeout.unwrap_or(self.spec.request_timeout);
         let Some(_slot) = self.slots.enter(limit).await else {
-            return Err(CallError::Busy { backend: self.spec.id.clone(), limit: self.slots.limit });
+            return Err(CallError::Busy {
+                backend: self.spec.id.clone(),
+                limit: self.slots.limit,
+                what: "`maxConcurrency`",
+            });
         };
         let live = match self.live() {
             Some(live) => live,

@@ -86,7 +86,11 @@ impl Pool {
             return Ok(Lease { session, exclusive: None });
         }
         let Ok(Ok(permit)) = timeout(patience, entry.leases.clone().acquire_owned()).await else {
-            return Err(CallError::Busy { backend: self.backend.clone(), limit: self.max_per_key });
+            return Err(CallError::Busy {
+                backend: self.backend.clone(),
+                limit: self.max_per_key,
+                what: "`maxProcesses`",
+            });
         };
         let free = entry.take_free();
         let session = match free {
@@ -114,7 +118,11 @@ impl Pool {
             let unused = entries.iter().filter(|(_, entry)| self.is_unused(entry));
             let oldest = unused.min_by_key(|(_, entry)| entry.last_used()).map(|(key, _)| key.clone());
             let Some(entry) = oldest.and_then(|oldest| entries.remove(&oldest)) else {
-                return Err(CallError::Busy { backend: self.backend.clone(), limit: MAX_KEYS });
+                return Err(CallError::Busy {
+                    backend: self.backend.clone(),
+                    limit: MAX_KEYS,
+                    what: "limit of different clients",
+                });
             };
             self.end_aside(&entry);
         }

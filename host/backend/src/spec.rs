@@ -54,6 +54,14 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Whether any configured header goes with every request.
+    pub fn sends_credentials(&self) -> bool {
+        match self {
+            Self::Stdio { .. } => false,
+            Self::StreamableHttp { headers, .. } | Self::Sse { headers, .. } => !headers.is_empty(),
+        }
+    }
+
     /// The name that the configuration uses.
     pub fn label(&self) -> &'static str {
         match self {

@@ -27,8 +27,8 @@ pub enum CallError {
     #[error("backend `{backend}` is not available: {reason}")]
     Unavailable { backend: BackendId, reason: String },
     /// Too many calls are under way at this backend; the call was not made.
-    #[error("backend `{backend}` has {limit} calls under way, which is its `maxConcurrency`")]
-    Busy { backend: BackendId, limit: usize },
+    #[error("backend `{backend}` is busy: {limit} is its {what}, and they are all in use")]
+    Busy { backend: BackendId, limit: usize, what: &'static str },
     /// The reply is longer than allowed.
     #[error("the reply of backend `{backend}` is longer than {limit} bytes (`server.replyLimit`)")]
     ReplyTooLarge { backend: BackendId, limit: usize },

@@ -102,6 +102,8 @@ pub struct BackendStatus {
     pub report: vmcp_backend::BackendReport,
     /// In the words of `/status`: `healthy`, `unhealthy`, or `unknown` while it is starting or not needed yet.
     pub health: &'static str,
+    /// How the host proves to the backend who it is: `header_injection` or `unauthenticated`.
+    pub auth_type: &'static str,
     /// Tools, prompts, resources and templates it offered when it was last asked.
     pub offers: [usize; 4],
     /// Why its lists could not be read, if so.
@@ -209,7 +211,11 @@ impl Gateway {
                 _ => "unknown",
             };
             let offers = Kind::ALL.map(|kind| slot.discovered.as_ref().map_or(0, |found| found.of(kind).len()));
-            BackendStatus { report, health, offers, discovery_error: slot.error.clone() }
+            let auth_type = match self.backends[id].spec().transport.sends_credentials() {
+                true => "header_injection",
+                false => "unauthenticated",
+            };
+            BackendStatus { report, health, auth_type, offers, discovery_error: slot.error.clone() }
         };
         slots.iter().map(status).collect()
     }

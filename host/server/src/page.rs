@@ -40,7 +40,7 @@ pub(crate) fn status(front: &HttpOptions, method: &Method) -> Response {
                 "name": backend.report.name,
                 "health": backend.health,
                 "transport": backend.report.transport,
-                "auth_type": "unauthenticated",
+                "auth_type": backend.auth_type,
                 "mcp_revision": backend.report.revision,
             })
         })

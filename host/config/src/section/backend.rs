@@ -152,7 +152,8 @@ pub(crate) struct BackendEntry {
     /// Arguments of `command`.
     #[serde(default)]
     pub(crate) args: Vec<String>,
-    /// Environment of the process, besides PATH, HOME, USER, LANG and TMPDIR, which every process inherits.
+    /// Environment of the process, besides PATH, HOME, USER, LANG and TMPDIR, which every process inherits, and
+    /// `VMCP_HOST_CHILD`, by which the host finds its processes again.
     #[serde(default)]
     pub(crate) env: IndexMap<String, Secret>,
     /// Names of environment variables that the process inherits from the host.
