@@ -21,7 +21,7 @@ use vmcp_config::{
 };
 use vmcp_core::{extension::ConflictResolver, json::RawJson};
 use vmcp_gateway::{Gateway, GatewayOptions, authored::HostInfo, last_seen::LastSeen, rules::Rules};
-use vmcp_plugin::{CONFLICT_RESOLVER, Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine};
+use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,7 +85,8 @@ impl HostBuilder {
         let Self { loaded, carried, patience } = self;
         // Compiling takes a while where the cache is cold.
         let (loaded, resolver) = tokio::task::spawn_blocking(move || {
-            let resolver = conflict_resolver(&loaded, &carried).map_err(|error| error.context(ComponentRefused))?;
+            let (resolver, _) =
+                conflict_resolver(&loaded, &carried).map_err(|error| error.context(ComponentRefused))?;
             anyhow::Ok((loaded, resolver))
         })
         .await??;
@@ -196,7 +197,10 @@ fn carried_components() -> Carried {
 
 /// The component that the configuration names as resolver, with its config. Compiles every component of the configuration,
 /// so that a broken one is found now.
-fn conflict_resolver(loaded: &Loaded, carried: &Carried) -> anyhow::Result<Arc<dyn ConflictResolver>> {
+fn conflict_resolver(
+    loaded: &Loaded,
+    carried: &Carried,
+) -> anyhow::Result<(Arc<dyn ConflictResolver>, BTreeMap<String, Component>)> {
     let config = &loaded.config;
     let engine = engine(config)?;
     let components = load_plugins(&engine, config, carried)?;
@@ -214,12 +218,14 @@ fn conflict_resolver(loaded: &Loaded, carried: &Carried) -> anyhow::Result<Arc<d
         }
     };
     let resolver_config = config.aggregation.resolver_config();
-    let problems = component.check_config(CONFLICT_RESOLVER, &resolver_config).map_err(with_hint)?;
-    if !problems.is_empty() {
-        let lines: Vec<_> = problems.iter().map(|problem| component_problem(loaded, problem)).collect();
-        bail!("component `{wanted}` does not accept its config\n{}", lines.join("\n"));
-    }
-    component.conflict_resolver(&resolver_config).map_err(with_hint)
+    let resolver = component.conflict_resolver(&resolver_config).map_err(|error| match error {
+        PluginError::ConfigRefused { problems, .. } => {
+            let lines: Vec<_> = problems.iter().map(|problem| component_problem(loaded, problem)).collect();
+            anyhow!("component `{wanted}` does not accept its config\n{}", lines.join("\n"))
+        }
+        error => with_hint(error),
+    })?;
+    Ok((resolver, components))
 }
 
 /// Every component of the configuration, by name.
@@ -251,11 +257,10 @@ pub struct CheckedComponents {
 /// Compiles and checks the components of a configuration, as starting a host would.
 pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     let carried = carried_components();
-    let resolver = conflict_resolver(loaded, &carried)?;
+    let (resolver, components) = conflict_resolver(loaded, &carried)?;
     for backend in &loaded.config.backends {
         backend_spec(&loaded.config, backend)?;
     }
-    let components = load_plugins(&engine(&loaded.config)?, &loaded.config, &carried)?;
     let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
     Ok(CheckedComponents {
         conflict_resolver: resolver.label().to_owned(),
@@ -312,7 +317,7 @@ fn source(name: &str, bytes: Cow<'static, [u8]>, origin: &str) -> ComponentSourc
 }
 
 /// An error of a component with its cause, and what to do about it.
-pub fn with_hint(error: vmcp_plugin::PluginError) -> anyhow::Error {
+pub fn with_hint(error: PluginError) -> anyhow::Error {
     let hint = error.hint();
     let error = anyhow::Error::new(error);
     match hint {

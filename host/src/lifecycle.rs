@@ -1,4 +1,4 @@
-//! From ready to gone: waits for a reason to stop, then gives what is under way its grace.
+//! The reasons to stop: signals, and the host's own.
 
 use tokio_util::sync::CancellationToken;
 

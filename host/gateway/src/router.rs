@@ -107,6 +107,17 @@ impl Incoming {
         let meta = RequestMeta::take_from(&mut params);
         Ok(Self { method: request.method, params, meta })
     }
+
+    /// Checks what every modern request has to say of itself, once `version` shows that it means to be one.
+    pub fn check_modern(&self, version: &str) -> Result<(), RpcError> {
+        if Revision::parse(version).is_none_or(|revision| revision.era() == Era::Legacy) {
+            return Err(RpcError::unsupported_version(version));
+        }
+        if self.meta.client_capabilities.is_none() {
+            return Err(RpcError::invalid_params("`_meta` lacks `io.modelcontextprotocol/clientCapabilities`"));
+        }
+        Ok(())
+    }
 }
 
 /// Which method a request has, as far as the router tells them apart.
@@ -163,10 +174,14 @@ impl Gateway {
         }
     }
 
-    /// The answer to `initialize` in `revision`.
-    pub async fn initialize(&self, revision: Revision) -> Result<RawJson, RpcError> {
+    /// Shakes hands with a legacy client: its session, which is the caller's to keep, and the answer to `initialize`.
+    pub async fn initialize(&self, identity: Identity, params: &Object) -> Result<(Arc<Session>, RawJson), RpcError> {
+        let wanted = params.get_string("protocolVersion");
+        let wanted = wanted.ok_or_else(|| RpcError::invalid_params("`protocolVersion` is no string"))?;
+        let revision = Revision::negotiate(&wanted);
         let catalog = self.catalog_for_request().await?;
-        Ok(self.host.initialize(revision, catalog.instructions.as_deref()))
+        let answer = self.host.initialize(revision, catalog.instructions.as_deref());
+        Ok((Session::new(revision, identity), answer))
     }
 
     async fn list(&self, era: Era, kind: Kind, params: &Object) -> Result<Reply, RpcError> {

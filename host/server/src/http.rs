@@ -11,11 +11,10 @@ use tokio::{net::TcpListener, sync::mpsc, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer as _, ServiceExt as _, make::Shared, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use vmcp_core::{id::Identity, json::RawJson};
+use vmcp_core::{call::Reply, id::Identity, json::RawJson};
 use vmcp_gateway::{
     Gateway,
     router::{Caller, Incoming},
-    session::Session,
 };
 use vmcp_mcp::{
     envelope::{self, EnvelopeError, Message, Notification, Request},
@@ -201,12 +200,7 @@ fn modern_version(headers: &HeaderMap, incoming: &Incoming) -> Result<(), RpcErr
             ),
         });
     };
-    if Revision::parse(version).is_none_or(|revision| revision.era() == Era::Legacy) {
-        return Err(RpcError::unsupported_version(version));
-    }
-    if incoming.meta.client_capabilities.is_none() {
-        return Err(RpcError::invalid_params("`_meta` lacks `io.modelcontextprotocol/clientCapabilities`"));
-    }
+    incoming.check_modern(version)?;
     let named = mcp_header::named_param(&incoming.method).and_then(|key| incoming.params.get_string(key));
     let expected = [
         (mcp_header::PROTOCOL_VERSION, Some(version.as_str())),
@@ -234,20 +228,13 @@ fn legacy_version_error(headers: &HeaderMap) -> Option<RpcError> {
 }
 
 async fn initialize(front: &HttpOptions, id: &RawJson, params: &Object) -> Response {
-    let Some(wanted) = params.get_string("protocolVersion") else {
-        let error = RpcError::invalid_params("`protocolVersion` is no string");
-        return reply::json(StatusCode::OK, reply::error_message(Some(id), &error));
-    };
-    let revision = Revision::negotiate(&wanted);
-    let result = match front.gateway.initialize(revision).await {
-        Ok(result) => result,
+    let (session, answer) = match front.gateway.initialize(Identity::Anonymous, params).await {
+        Ok(begun) => begun,
         Err(error) => return reply::json(StatusCode::OK, reply::error_message(Some(id), &error)),
     };
-    let session = Session::new(revision, Identity::Anonymous);
     let session_id = HeaderValue::from_str(&session.id).expect("session ids are visible ASCII");
     front.gateway.sessions.add(session);
-    let body = reply::message(id, &Ok(vmcp_core::call::Reply::Result(result)));
-    let mut response = reply::json(StatusCode::OK, body);
+    let mut response = reply::json(StatusCode::OK, reply::message(id, &Ok(Reply::Result(answer))));
     response.headers_mut().insert(mcp_header::SESSION_ID, session_id);
     response
 }

@@ -23,7 +23,6 @@ use vmcp_gateway::{
 };
 use vmcp_mcp::{
     envelope::{self, EnvelopeError, Message, Notification, Request},
-    era::{Era, Revision},
     error::{INVALID_REQUEST, PARSE_ERROR, RpcError},
     object::Object,
 };
@@ -217,13 +216,7 @@ impl Connection {
             return admin::answer(&self.gateway, &incoming).await.map(Begun::Answered);
         }
         if let Some(version) = &incoming.meta.protocol_version {
-            if Revision::parse(version).is_none_or(|revision| revision.era() == Era::Legacy) {
-                return Err(RpcError::unsupported_version(version));
-            }
-            if incoming.meta.client_capabilities.is_none() {
-                let missing = "`_meta` lacks `io.modelcontextprotocol/clientCapabilities`";
-                return Err(RpcError::invalid_params(missing));
-            }
+            incoming.check_modern(version)?;
             if incoming.method == "subscriptions/listen" {
                 let (listener, acknowledged) = Listener::subscribe(&self.gateway, &id, &incoming.params)?;
                 return Ok(Begun::Listening(listener, acknowledged));
@@ -249,11 +242,7 @@ impl Connection {
     }
 
     async fn initialize(self: &Arc<Self>, params: &Object) -> Result<RawJson, RpcError> {
-        let wanted = params.get_string("protocolVersion");
-        let wanted = wanted.ok_or_else(|| RpcError::invalid_params("`protocolVersion` is no string"))?;
-        let revision = Revision::negotiate(&wanted);
-        let result = self.gateway.initialize(revision).await?;
-        let session = Session::new(revision, Identity::Anonymous);
+        let (session, answer) = self.gateway.initialize(Identity::Anonymous, params).await?;
         let listener = Listener::of_session(&self.gateway, session.clone());
         // One stream carries one session: whoever shakes hands again starts over.
         let ended = session.begin_stream();
@@ -263,7 +252,7 @@ impl Connection {
         }
         let connection = self.clone();
         self.tasks.spawn(async move { connection.listen(listener, ended).await });
-        Ok(result)
+        Ok(answer)
     }
 
     /// Runs a request to its end, handing on what the backend sends before.
