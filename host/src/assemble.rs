@@ -16,11 +16,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
-    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, SessionSharing,
+    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, Secret, SessionSharing,
     TransportConfig,
 };
 use vmcp_core::{extension::ConflictResolver, json::RawJson};
-use vmcp_gateway::{Gateway, GatewayOptions, authored::HostInfo, last_seen::LastSeen, rules::Rules};
+use vmcp_gateway::{
+    Gateway, GatewayOptions,
+    authored::HostInfo,
+    last_seen::LastSeen,
+    rules::Rules,
+    seal::{Sealer, SealingKey},
+};
 use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
@@ -110,6 +116,7 @@ impl HostBuilder {
         make_private_folder(&state)?;
         let last_seen = LastSeen::new(Some(state.join("last-seen")))
             .with_context(|| format!("cannot use the state folder {}", state.display()))?;
+        let sealer = sealer(&config, &state)?;
         let failure_mode = config.operational.failure_handling.partial_failure_mode;
         let gateway = Gateway::new(GatewayOptions {
             host,
@@ -117,6 +124,8 @@ impl HostBuilder {
             rules: Rules::from_config(&config),
             resolver,
             last_seen,
+            sealer: Arc::new(sealer),
+            input_timeout: config.server.input_timeout.as_duration(),
             patience,
             all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
         });
@@ -261,6 +270,7 @@ pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     for backend in &loaded.config.backends {
         backend_spec(&loaded.config, backend)?;
     }
+    configured_keys(&loaded.config)?;
     let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
     Ok(CheckedComponents {
         conflict_resolver: resolver.label().to_owned(),
@@ -370,6 +380,32 @@ fn backend_spec(config: &Config, backend: &BackendConfig) -> anyhow::Result<Back
         shared_sessions: backend.sessions == SessionSharing::Shared,
         reply_limit: config.server.reply_limit.as_usize(),
     })
+}
+
+/// What seals for clients: with the keys that the configuration names, else with the one that is kept in `state`. Where none
+/// can be kept the host serves all the same.
+fn sealer(config: &Config, state: &Path) -> anyhow::Result<Sealer> {
+    let keys = configured_keys(config)?;
+    if !keys.is_empty() {
+        return Ok(Sealer::new(keys));
+    }
+    match SealingKey::kept_in(state) {
+        Ok(key) => Ok(Sealer::new([key])),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            warn!(%error, cause, "sessions will not outlive this process, whose sealing key is kept nowhere");
+            Ok(Sealer::default())
+        }
+    }
+}
+
+/// The keys of `sealing.keys`, newest first.
+fn configured_keys(config: &Config) -> anyhow::Result<Vec<SealingKey>> {
+    let key = |(index, secret): (usize, &Secret)| {
+        let named = || format!("`sealing.keys[{index}]` is no key");
+        SealingKey::parse(&secret.resolve().with_context(named)?).with_context(named)
+    };
+    config.sealing.keys.iter().enumerate().map(key).collect()
 }
 
 /// The folder for what must last: `stateDir`, else the user's state folder, per `name`.

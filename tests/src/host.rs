@@ -311,15 +311,26 @@ impl TestHost {
     /// Ends the host and starts it again with the same files.
     pub async fn restart(mut self) -> Self {
         self.terminate().await;
-        let Self { written, .. } = &mut self;
-        let written = WrittenHost {
+        self.take_written().start().await
+    }
+
+    /// kill -9, and a new start with the same files on the same port.
+    pub async fn crash(mut self) -> Self {
+        self.kill().await;
+        let (authority, _) = http::split_url(&self.url);
+        let port = authority.rsplit_once(':').unwrap().1.parse().unwrap();
+        self.take_written().start_on(port).await
+    }
+
+    fn take_written(&mut self) -> WrittenHost {
+        let Self { written, .. } = self;
+        WrittenHost {
             config: written.config.clone(),
             servers: std::mem::take(&mut written.servers),
             dir: Arc::clone(&written.dir),
             arguments: written.arguments.clone(),
             env: written.env.clone(),
-        };
-        written.start().await
+        }
     }
 
     /// Waits until the catalog has this tool.

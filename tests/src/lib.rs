@@ -1,5 +1,5 @@
 //! Unstable. What the tests in `it/` stand on: the host as a process ([`TestHost`]), clients that show every byte
-//! ([`TestClient`], [`StdioClient`]), servers that misbehave ([`fake`]) and servers that are real ([`real`]).
+//! ([`TestClient`], [`StdioClient`]), servers that misbehave ([`fake`]), a server that behaves in every revision ([`fixture`]) and servers that are real ([`real`]).
 //!
 //! Nothing here knows the host's crates: tests go through the outer door, as clients do.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
@@ -8,6 +8,7 @@ pub mod bench;
 mod client;
 pub mod era;
 pub mod fake;
+pub mod fixture;
 pub mod host;
 pub mod http;
 mod mcp;
@@ -19,6 +20,7 @@ pub use self::{
     client::{PendingCall, TestClient},
     era::Era,
     fake::{Behaviour, FakeBackend},
+    fixture::FixtureBackend,
     host::{Ended, HostBuilder, TestHost},
     mcp::{Mcp, Reply},
     process::eventually,

@@ -6,14 +6,14 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, broadcast, watch},
+    sync::{Notify, broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,24 +22,26 @@ use vmcp_core::{
     call::{CallError, Reply},
     id::{BackendId, Identity},
 };
-use vmcp_mcp::era::Era;
+use vmcp_mcp::{
+    envelope::{Notification, write_notification},
+    era::Era,
+};
 
 use crate::{
     connect::{ConnectError, Connector, Opened},
     handshake::BackendInfo,
-    listen,
+    listen::{self, Ears},
     message::{BackendChange, BackendRequest, BackendState, ClientProfile, EventSender},
-    pool::Pool,
+    pool::{self, Pool},
     report::{BackendReport, Record},
     retry::Delays,
     session::Session,
+    slots::Slots,
     spec::{BackendContext, BackendSpec, Transport},
 };
 
 /// Changes that a slow reader may lag behind.
 const CHANGES: usize = 64;
-/// Calls that wait in line for each that may be under way.
-const WAITING_PER_SLOT: usize = 4;
 /// A connection that held so long is restored at once when it breaks.
 const SERVED_LONG: Duration = Duration::from_secs(10);
 /// What a suspected backend has to show that it lives.
@@ -61,6 +63,8 @@ pub struct Backend {
     state: watch::Sender<BackendState>,
     changes: broadcast::Sender<BackendChange>,
     live: ArcSwapOption<Live>,
+    /// The resources of which a modern backend is to tell.
+    watched: watch::Sender<Arc<[String]>>,
     slots: Slots,
     /// Somebody wants to call an idle backend.
     demand: Notify,
@@ -76,6 +80,8 @@ struct Live {
     /// The host's own session, which clients share that can be asked nothing.
     control: Session,
     pool: Pool,
+    /// A session for discovery could not be opened.
+    refuses_everyone: AtomicBool,
     shares_sessions: bool,
     since: Instant,
     /// A call or stream failed in a way that may mean that the backend is gone.
@@ -100,6 +106,7 @@ impl Backend {
             stopping: context.shutdown.child_token(),
             state: watch::Sender::new(BackendState::Idle),
             live: ArcSwapOption::empty(),
+            watched: watch::Sender::new(Arc::default()),
             demand: Notify::new(),
             stop_grace: Mutex::new(SHUTDOWN_GRACE),
             is_started: AtomicBool::new(false),
@@ -177,6 +184,36 @@ impl Backend {
             live.suspect();
         }
         outcome.map(|reply| (live.info.era, reply))
+    }
+
+    /// Sets the resources whose updates a modern backend is to tell as [`BackendChange::ResourceUpdated`]. Legacy backends are
+    /// subscribed to by `resources/subscribe` in the host's own name.
+    pub fn watch(&self, mut uris: Vec<String>) {
+        uris.sort_unstable();
+        uris.dedup();
+        self.watched.send_if_modified(|watched| {
+            let is_new = **watched != *uris;
+            if is_new {
+                *watched = uris.into();
+            }
+            is_new
+        });
+    }
+
+    /// Ends the sessions of the one client that has this scope: it is gone. Must be called within the runtime.
+    pub fn end_scope(&self, scope: &str) {
+        if let Some(live) = &*self.live.load() {
+            live.pool.end_scope(scope);
+        }
+    }
+
+    /// Passes a notification of the client that has this scope on to its sessions, if there are any. Must be called within the
+    /// runtime.
+    pub fn notify_scope(&self, scope: &str, notification: &Notification) {
+        if let Some(live) = &*self.live.load() {
+            let message = write_notification(&notification.method, notification.params.as_ref());
+            live.pool.notify_scope(scope, &message);
+        }
     }
 
     /// The backend at this moment.
@@ -272,7 +309,7 @@ impl Backend {
                 drop(self.changes.send(BackendChange::Reconnected));
             }
             was_connected = true;
-            match self.watch(&live).await {
+            match self.look_after(&live).await {
                 End::Idle => {
                     self.state.send_replace(BackendState::Idle);
                     live.close(SHUTDOWN_GRACE).await;
@@ -330,19 +367,25 @@ impl Backend {
         let info = Arc::new(info);
         let suspicion = Arc::new(Notify::new());
         let stop_listening = self.stopping.child_token();
-        listen::start(&control, &info, &self.changes, &suspicion, &stop_listening, &self.context.tasks);
-        let is_untied = matches!(control, Session::Duplex { .. });
-        let pool = Pool::new(
-            self.spec.id.clone(),
-            self.connector.clone(),
-            self.context.tasks.clone(),
-            self.spec.max_processes,
-            is_untied,
-        );
+        let ears = Ears {
+            info: info.clone(),
+            changes: self.changes.clone(),
+            suspicion: suspicion.clone(),
+            stop: stop_listening.clone(),
+            tasks: self.context.tasks.clone(),
+        };
+        listen::start(&control, ears, self.watched.subscribe());
+        let kind = match &control {
+            Session::Duplex { process: Some(_), .. } => pool::Kind::Process { per_key: self.spec.max_processes },
+            Session::Duplex { .. } => pool::Kind::Connection,
+            Session::LegacyHttp(_) | Session::ModernHttp(_) => pool::Kind::Name,
+        };
+        let pool = Pool::new(self.spec.id.clone(), self.connector.clone(), self.context.tasks.clone(), kind);
         Ok(Arc::new(Live {
             info,
             control,
             pool,
+            refuses_everyone: AtomicBool::new(false),
             shares_sessions: self.spec.shared_sessions,
             since: Instant::now(),
             suspicion,
@@ -351,10 +394,11 @@ impl Backend {
     }
 
     /// Looks after a connection until it ends.
-    async fn watch(&self, live: &Live) -> End {
+    async fn look_after(&self, live: &Live) -> End {
         let idle_session = self.spec.idle_timeout.unwrap_or(IDLE_SESSION);
         let idle_backend = self.spec.idle_timeout.filter(|_| matches!(self.spec.transport, Transport::Stdio { .. }));
-        let mut look = interval((idle_session / 4).clamp(Duration::from_millis(20), Duration::from_secs(10)));
+        let shortest_idle = idle_session.min(pool::IDLE_EVERYONE);
+        let mut look = interval((shortest_idle / 4).max(Duration::from_millis(20)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let closed = async {
             match live.control.closed() {
@@ -389,7 +433,8 @@ impl Backend {
 
     /// Takes the connection away from callers if nobody has used it for so long.
     fn retire(&self, live: &Live, idle: Duration) -> bool {
-        let is_idle = || self.slots.in_flight() == 0 && live.control.last_used().max(live.since).elapsed() >= idle;
+        let last_used = || live.control.last_used().max(live.since).max(live.pool.last_used().unwrap_or(live.since));
+        let is_idle = || self.slots.in_flight() == 0 && last_used().elapsed() >= idle;
         if !is_idle() {
             return false;
         }
@@ -413,10 +458,22 @@ impl Live {
         if self.shares_sessions {
             request.client.identity = Identity::Anonymous;
         }
-        if self.info.era == Era::Modern || Self::shares_control(&request.client) {
+        if self.info.era == Era::Modern {
+            request.client.put_modern();
             return self.control.call(request, events, limit).await;
         }
-        let lease = self.pool.acquire(&request.client, limit).await?;
+        if self.shares_control(&request.client) {
+            return self.control.call(request, events, limit).await;
+        }
+        let lease = match self.pool.acquire(&request.client, limit).await {
+            Ok(lease) => lease,
+            Err(error) if request.client.is_everyone() && !self.control.is_closed() => {
+                warn!(%error, "cannot open a session for discovery: the backend is asked as a client without capabilities");
+                self.refuses_everyone.store(true, Ordering::Relaxed);
+                return self.control.call(request, events, limit).await;
+            }
+            Err(error) => return Err(error),
+        };
         let outcome = lease.session.call(request, events, limit).await;
         if !matches!(outcome, Err(CallError::Timeout { .. })) {
             lease.give_back();
@@ -425,8 +482,9 @@ impl Live {
     }
 
     /// Whether the host's own session is as good as one for this client.
-    fn shares_control(client: &ClientProfile) -> bool {
-        client.identity == Identity::Anonymous && client.is_mute()
+    fn shares_control(&self, client: &ClientProfile) -> bool {
+        let is_nobody = client.identity == Identity::Anonymous && client.is_mute();
+        is_nobody || (client.is_everyone() && self.refuses_everyone.load(Ordering::Relaxed))
     }
 
     /// Has the supervisor look whether the backend is still there. Connections that notice their end need no suspicion.
@@ -450,48 +508,5 @@ impl Live {
 
     async fn close(&self, grace: Duration) {
         futures::join!(self.control.close(grace), self.pool.close(grace));
-    }
-}
-
-/// The calls that may be under way at once, and a bounded line before them.
-struct Slots {
-    semaphore: Semaphore,
-    waiting: AtomicUsize,
-    limit: usize,
-}
-
-impl Slots {
-    fn new(limit: usize) -> Self {
-        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self { semaphore: Semaphore::new(limit), waiting: AtomicUsize::new(0), limit }
-    }
-
-    /// Waits for a slot; `None` when the line is full or the wait too long.
-    async fn enter(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.semaphore.try_acquire() {
-            return Some(permit);
-        }
-        let _place = Place::take(&self.waiting, self.limit.saturating_mul(WAITING_PER_SLOT))?;
-        timeout(patience, self.semaphore.acquire()).await.ok()?.ok()
-    }
-
-    fn in_flight(&self) -> usize {
-        self.limit - self.semaphore.available_permits()
-    }
-}
-
-/// A place in the line.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, limit: usize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -11,13 +11,15 @@ use std::{
 use http::StatusCode;
 use tokio::sync::{OnceCell, broadcast};
 use tracing::debug;
-use vmcp_core::{call::CallError, json::RawJson};
+use vmcp_core::call::CallError;
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
+    audience::Role,
     handshake::{self, BackendInfo, PROBE_PATIENCE, Probe},
     http::HttpClient,
-    message::{BackendChange, empty_object},
+    listen,
+    message::BackendChange,
     process::Launch,
     session::Session,
     spec::{BackendContext, BackendSpec, Transport},
@@ -98,36 +100,35 @@ impl Connector {
 
     /// Opens the session that the host itself uses: it may ask nothing of anybody, and tells of changes.
     pub(crate) async fn open_control(&self) -> Result<Opened, ConnectError> {
-        let opened = match self.known_era() {
-            None => self.probe().await,
-            Some(era) => self.open(Some(era), &empty_object(), true).await,
-        };
+        let opened = self.open(self.known_era(), Role::Control).await;
         *self.era.lock().expect("no panic while held") = opened.as_ref().ok().map(|opened| opened.info.era);
         opened
     }
 
-    /// Opens another session with a legacy backend, for clients with these capabilities.
-    pub(crate) async fn open_for(&self, capabilities: &RawJson) -> Result<Session, ConnectError> {
-        self.open(Some(Era::Legacy), capabilities, false).await.map(|opened| opened.session)
+    /// Opens another session with a legacy backend.
+    pub(crate) async fn open_for(&self, role: Role) -> Result<Session, ConnectError> {
+        let can_be_asked = role.can_be_asked();
+        let session = self.open(Some(Era::Legacy), role).await?.session;
+        if let Session::LegacyHttp(session) = &session
+            && can_be_asked
+        {
+            listen::attend(session).await;
+        }
+        Ok(session)
     }
 
     fn known_era(&self) -> Option<Era> {
         *self.era.lock().expect("no panic while held")
     }
 
-    async fn probe(&self) -> Result<Opened, ConnectError> {
-        self.open(None, &empty_object(), true).await
-    }
-
-    async fn open(&self, era: Option<Era>, capabilities: &RawJson, is_control: bool) -> Result<Opened, ConnectError> {
+    /// - `era`: what was found before; `None` probes
+    async fn open(&self, era: Option<Era>, role: Role) -> Result<Opened, ConnectError> {
         match &self.spec.transport {
             Transport::Stdio { command, args, env, cwd } => {
                 let launch = Launch { command, args, env, cwd: cwd.as_ref() };
-                self.open_stdio(&launch, era, capabilities, is_control).await
+                self.open_stdio(&launch, era, role).await
             }
-            Transport::StreamableHttp { .. } | Transport::Sse { .. } => {
-                self.open_http(era, capabilities, is_control).await
-            }
+            Transport::StreamableHttp { .. } | Transport::Sse { .. } => self.open_http(era, role).await,
         }
     }
 
@@ -135,27 +136,22 @@ impl Connector {
         self.spec.start_timeout
     }
 
-    fn changes_if(&self, is_control: bool) -> Option<broadcast::Sender<BackendChange>> {
-        is_control.then(|| self.changes.clone())
-    }
-
     async fn open_stdio(
         &self,
         launch: &Launch<'_>,
         era: Option<Era>,
-        capabilities: &RawJson,
-        is_control: bool,
+        role: Role,
     ) -> Result<Opened, ConnectError> {
         let host_info = &self.context.host_info;
-        let begin = || stdio::start(&self.spec, launch, &self.context, self.changes_if(is_control));
+        let begin = || stdio::start(&self.spec, launch, &self.context, role.clone(), self.changes.clone());
         let mut link = EndOnDrop(Some(begin()?));
-        let shaken = stdio::shake_hands(link.get(), era, capabilities, host_info, self.patience()).await;
+        let shaken = stdio::shake_hands(link.get(), era, host_info, self.patience()).await;
         let shaken = match shaken {
             // Some servers end when they are asked something before `initialize`.
             Err(HandshakeError::Died { at: handshake::DISCOVER }) if era.is_none() => {
                 debug!(backend = %self.spec.id, "the process ended on the probe, starting it again");
                 link = EndOnDrop(Some(begin()?));
-                stdio::shake_hands(link.get(), Some(Era::Legacy), capabilities, host_info, self.patience()).await
+                stdio::shake_hands(link.get(), Some(Era::Legacy), host_info, self.patience()).await
             }
             shaken => shaken,
         };
@@ -168,15 +164,10 @@ impl Connector {
         }
     }
 
-    async fn open_http(
-        &self,
-        era: Option<Era>,
-        capabilities: &RawJson,
-        is_control: bool,
-    ) -> Result<Opened, ConnectError> {
+    async fn open_http(&self, era: Option<Era>, role: Role) -> Result<Opened, ConnectError> {
         let client = self.http_client().await?;
         if self.is_sse.load(Ordering::Relaxed) {
-            return self.open_sse(&client, capabilities, is_control).await;
+            return self.open_sse(&client, role).await;
         }
         let (host_info, tasks) = (self.context.host_info.clone(), self.context.tasks.clone());
         let endpoint = Endpoint::new(client.clone(), host_info, self.changes.clone(), tasks);
@@ -187,13 +178,13 @@ impl Connector {
                 Probe::Legacy => {}
             }
         }
-        match LegacySession::open(endpoint, capabilities.clone(), is_control, self.patience()).await {
+        match LegacySession::open(endpoint, role.clone(), self.patience()).await {
             Ok(session) => {
                 let info = session.established().info.clone();
                 Ok(Opened { session: Session::LegacyHttp(Arc::new(session)), info })
             }
             Err(SessionError::Status(status)) => {
-                let opened = self.open_sse(&client, capabilities, is_control).await.map_err(|error| {
+                let opened = self.open_sse(&client, role).await.map_err(|error| {
                     debug!(backend = %self.spec.id, %error, "it is no HTTP+SSE server either");
                     ConnectError::new(format!("it answered `initialize` with HTTP {status}"))
                         .hint("the URL must be that of the MCP endpoint, often ending in `/mcp`, or in `/sse` for old servers")
@@ -216,14 +207,8 @@ impl Connector {
         }
     }
 
-    async fn open_sse(
-        &self,
-        client: &Arc<HttpClient>,
-        capabilities: &RawJson,
-        is_control: bool,
-    ) -> Result<Opened, ConnectError> {
-        let changes = self.changes_if(is_control);
-        let (duplex, info) = sse::open(client, &self.context, capabilities, changes, self.patience()).await?;
+    async fn open_sse(&self, client: &Arc<HttpClient>, role: Role) -> Result<Opened, ConnectError> {
+        let (duplex, info) = sse::open(client, &self.context, role, self.changes.clone(), self.patience()).await?;
         Ok(Opened { session: Session::Duplex { duplex, era: Era::Legacy, process: None }, info })
     }
 

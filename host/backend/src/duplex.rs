@@ -4,17 +4,18 @@
 //! How bytes get in and out is not here: a transport feeds [`Duplex::accept`] and drains the [`Outbox`].
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
-    time::Instant,
+    sync::{broadcast, mpsc, mpsc::error::TrySendError, oneshot},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
@@ -28,22 +29,27 @@ use vmcp_core::{
 use vmcp_mcp::{
     envelope::{self, EnvelopeError, Message, Notification, Request},
     era::Era,
-    meta::PROGRESS_TOKEN,
+    meta::{PROGRESS_TOKEN, SUBSCRIPTION_ID},
     object::Object,
 };
 
 use crate::{
+    audience::{Audience, CANCELLED, Role, Taken},
     budget::EXHAUSTED,
     compose, exchange,
     http::{HttpClient, PostError},
     line::Skipped,
-    message::{BackendChange, BackendRequest, EventSender, ServerMessage, empty_object},
+    listener::{Listener, PROGRESS},
+    message::{BackendChange, BackendRequest, EventSender, empty_object},
     noise::NoiseGate,
-    pending::{Listener, PROGRESS, PendingCalls, Unanswered},
+    pending::{PendingCalls, Unanswered},
 };
 
-/// Requests of the backend that wait for a client at once; more are refused.
-const OPEN_SERVER_REQUESTS: usize = 16;
+/// What confirms a subscription of a modern server.
+pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// What a backend that does not read has to take a message that nobody waits for; then it misses it.
+const ASIDE: Duration = Duration::from_secs(5);
 
 /// Where outgoing messages go.
 pub(crate) enum Outbox {
@@ -68,9 +74,10 @@ pub(crate) struct Duplex {
     outbox: Outbox,
     pending: PendingCalls,
     next_id: AtomicU64,
-    open_server_requests: AtomicUsize,
-    /// Only the control connection tells of changes, else each change would be told once per connection.
-    changes: Option<broadcast::Sender<BackendChange>>,
+    audience: Arc<Audience>,
+    /// Subscriptions that the server has not confirmed yet, by the id of the request.
+    unconfirmed: Mutex<HashMap<u64, oneshot::Sender<()>>>,
+    changes: broadcast::Sender<BackendChange>,
     tasks: TaskTracker,
     closed: CancellationToken,
     why_closed: Mutex<Option<Arc<str>>>,
@@ -84,7 +91,8 @@ impl Duplex {
         backend: BackendId,
         host_info: RawJson,
         outbox: Outbox,
-        changes: Option<broadcast::Sender<BackendChange>>,
+        role: Role,
+        changes: broadcast::Sender<BackendChange>,
         tasks: TaskTracker,
         reply_limit: usize,
     ) -> Arc<Self> {
@@ -94,7 +102,8 @@ impl Duplex {
             outbox,
             pending: PendingCalls::default(),
             next_id: AtomicU64::new(1),
-            open_server_requests: AtomicUsize::new(0),
+            audience: Audience::new(role),
+            unconfirmed: Mutex::default(),
             changes,
             tasks,
             closed: CancellationToken::new(),
@@ -117,7 +126,8 @@ impl Duplex {
         let message = compose::request(&mut request, id, era, &self.host_info);
         let listener = Listener::new(events, request.meta.progress_token.take());
         *self.last_used.lock().expect("no panic while held") = Instant::now();
-        let outcome = self.exchange(id, message, &listener, Some(listener.clone()), limit, true).await;
+        let _calling = self.audience.enter(id, &listener);
+        let outcome = self.exchange(id, message, &listener, limit, true).await;
         *self.last_used.lock().expect("no panic while held") = Instant::now();
         outcome
     }
@@ -131,7 +141,7 @@ impl Duplex {
     ) -> Result<Reply, CallError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (events, _) = mpsc::channel(1);
-        self.exchange(id, compose::write(id, method, params), &Listener::new(events, None), None, limit, false).await
+        self.exchange(id, compose::write(id, method, params), &Listener::new(events, None), limit, false).await
     }
 
     /// A request of the host itself in the modern form.
@@ -144,12 +154,36 @@ impl Duplex {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (events, _) = mpsc::channel(1);
         let message = compose::own_modern_request(id, method, params, &empty_object(), &self.host_info);
-        self.exchange(id, message, &Listener::new(events, None), None, limit, true).await
+        self.exchange(id, message, &Listener::new(events, None), limit, true).await
     }
 
-    /// Sends a notification of the host itself.
-    pub(crate) async fn notify(&self, method: &str) -> Result<(), CallError> {
-        let sent = self.outbox.send(envelope::write_notification(method, None)).await;
+    /// A subscription to a modern server, for as long as it lasts. Dropping the future ends it.
+    ///
+    /// - `confirmed`: told when the server has taken note of it
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        method: &str,
+        params: Object,
+        confirmed: oneshot::Sender<()>,
+        limit: Duration,
+    ) -> Result<Reply, CallError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (events, _) = mpsc::channel(1);
+        let message = compose::own_modern_request(id, method, params, &empty_object(), &self.host_info);
+        let _unconfirmed = Unconfirmed::new(self, id, confirmed);
+        self.exchange(id, message, &Listener::new(events, None), limit, true).await
+    }
+
+    /// Ends the handshake: from now on both sides may ask.
+    pub(crate) async fn begin(&self, method: &str) -> Result<(), CallError> {
+        self.notify(envelope::write_notification(method, None)).await?;
+        self.audience.open();
+        Ok(())
+    }
+
+    /// Sends a notification.
+    pub(crate) async fn notify(&self, message: Bytes) -> Result<(), CallError> {
+        let sent = self.outbox.send(message).await;
         sent.map_err(|source| CallError::ConnectionLost { backend: self.backend.clone(), source })
     }
 
@@ -158,12 +192,11 @@ impl Duplex {
         id: u64,
         message: Bytes,
         clock: &Listener,
-        listener: Option<Arc<Listener>>,
         limit: Duration,
         cancellable: bool,
     ) -> Result<Reply, CallError> {
         let (answer, mut answered) = oneshot::channel();
-        if let Err(why) = self.pending.insert(id, answer, listener) {
+        if let Err(why) = self.pending.insert(id, answer) {
             return Err(self.lost(&why));
         }
         let mut guard = CancelOnDrop { duplex: self, id, reason: "the caller went away", cancellable };
@@ -173,7 +206,7 @@ impl Duplex {
                 reply = &mut answered => return self.outcome(reply),
                 sent = self.outbox.send(message) => if let Err(source) = sent {
                     // The connection's own end says more than a write that failed because of it.
-                    let ended = tokio::time::timeout(Duration::from_millis(100), &mut answered).await;
+                    let ended = timeout(Duration::from_millis(100), &mut answered).await;
                     return match ended {
                         Ok(reply) => self.outcome(reply),
                         Err(_) => Err(CallError::ConnectionLost { backend: self.backend.clone(), source }),
@@ -209,17 +242,19 @@ impl Duplex {
         CallError::ConnectionLost { backend: self.backend.clone(), source: why.into() }
     }
 
-    /// Takes one incoming message; false when it is no JSON at all.
+    /// Takes one incoming message, or several in a batch; false when it is no JSON at all.
     pub(crate) async fn accept(self: &Arc<Self>, text: Bytes) -> bool {
-        match exchange::parse(text).await {
-            Ok(Message::Response(response)) => match response.id.as_ref().and_then(|id| id.as_str().parse().ok()) {
-                Some(id) if self.pending.resolve(id, Ok(response.reply)) => {}
-                _ => self.complain("dropped a reply that answers no waiting call"),
-            },
-            Ok(Message::Notification(notification)) => self.hear(notification),
-            Ok(Message::Request(request)) => self.consider(request),
-            Err(EnvelopeError::NotJson(_)) => return false,
-            Err(error @ EnvelopeError::NotJsonRpc { .. }) => self.complain(&error.to_string()),
+        for message in exchange::parse(text).await {
+            match message {
+                Ok(Message::Response(response)) => match response.id.as_ref().and_then(|id| id.as_str().parse().ok()) {
+                    Some(id) if self.pending.resolve(id, Ok(response.reply)) => {}
+                    _ => self.complain("dropped a reply that answers no waiting call"),
+                },
+                Ok(Message::Notification(notification)) => self.hear(notification),
+                Ok(Message::Request(request)) => self.consider(request),
+                Err(EnvelopeError::NotJson(_)) => return false,
+                Err(error @ EnvelopeError::NotJsonRpc { .. }) => self.complain(&error.to_string()),
+            }
         }
         true
     }
@@ -231,62 +266,80 @@ impl Duplex {
     }
 
     fn hear(&self, notification: Notification) {
-        if notification.method == PROGRESS {
-            let token = progress_id(notification.params.as_ref());
-            if let Some(listener) = token.and_then(|id| self.pending.listener(id)) {
-                listener.progress(notification.params.as_ref(), &self.tasks);
+        match notification.method.as_str() {
+            PROGRESS => {
+                let token = progress_id(notification.params.as_ref());
+                if let Some(listener) = token.and_then(|id| self.audience.listener(id)) {
+                    listener.progress(notification.params.as_ref(), &self.tasks);
+                }
             }
-        } else if let Some(change) = change_told_by(&notification) {
-            if let Some(changes) = &self.changes {
-                drop(changes.send(change));
+            CANCELLED => self.audience.withdraw(&notification),
+            ACKNOWLEDGED => self.confirm(&notification),
+            _ => self.pass_on(notification),
+        }
+    }
+
+    fn pass_on(&self, notification: Notification) {
+        if let Some(change) = change_told_by(&notification) {
+            // Sessions of clients tell nothing, else each change would be told once per session.
+            if !matches!(self.audience.role, Role::Clients { .. }) {
+                drop(self.changes.send(change));
             }
-        } else if let Some(listener) = self.pending.sole_listener() {
+        } else if let Some(listener) = self.audience.addressee() {
             listener.notify(notification, &self.tasks);
         } else {
             debug!(target: "backend", backend = %self.backend, method = notification.method, "a notification that belongs to no call");
         }
     }
 
-    /// Answers a request of the backend, or hands it to the client that it must be meant for.
-    fn consider(self: &Arc<Self>, request: Request) {
-        if request.method == "ping" {
-            return self.send_aside(envelope::write_response(Some(&request.id), &Reply::Result(empty_object())));
+    fn confirm(&self, acknowledgement: &Notification) {
+        let meta = Object::parse_lenient(acknowledgement.params.as_ref()).get_object("_meta");
+        let id: Option<u64> = meta.get(SUBSCRIPTION_ID).and_then(|id| id.as_str().trim_matches('"').parse().ok());
+        if let Some(confirmed) = id.and_then(|id| self.unconfirmed().remove(&id)) {
+            let _ = confirmed.send(());
         }
-        let (id, method) = (request.id.clone(), request.method.clone());
-        let (reply, answered) = oneshot::channel();
-        let taken = method != "roots/list"
-            && self.open_server_requests.load(Ordering::Relaxed) < OPEN_SERVER_REQUESTS
-            && self.pending.sole_listener().is_some_and(|l| l.offer(ServerMessage::Request { request, reply }).is_ok());
-        if !taken {
-            return self.send_aside(compose::not_offered(&id, &method));
-        }
-        self.open_server_requests.fetch_add(1, Ordering::Relaxed);
-        let duplex = self.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = duplex.closed.cancelled() => {}
-                answer = answered => {
-                    let message = match answer {
-                        Ok(answer) => envelope::write_response(Some(&id), &answer),
-                        Err(_) => compose::not_offered(&id, &method),
-                    };
-                    drop(duplex.outbox.send(message).await);
-                }
-            }
-            duplex.open_server_requests.fetch_sub(1, Ordering::Relaxed);
-        });
     }
 
-    /// Sends without waiting; a backend that does not read misses it.
-    fn send_aside(self: &Arc<Self>, message: Bytes) {
-        match &self.outbox {
-            Outbox::Pipe(pipe) => drop(pipe.try_send(message)),
-            Outbox::Post { .. } if tokio::runtime::Handle::try_current().is_ok() => {
+    fn unconfirmed(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
+        self.unconfirmed.lock().expect("no panic while held")
+    }
+
+    /// Answers a request of the backend, or hands it to the client that it must be meant for.
+    fn consider(self: &Arc<Self>, request: Request) {
+        match self.audience.take(request, None) {
+            Taken::Answered(message) => self.send_aside(message),
+            Taken::Asked(question) => {
                 let duplex = self.clone();
-                self.tasks.spawn(async move { drop(duplex.outbox.send(message).await) });
+                self.tasks.spawn(async move {
+                    if let Some(message) = question.answer().await {
+                        drop(duplex.outbox.send(message).await);
+                    }
+                });
             }
-            Outbox::Post { .. } => {}
+            Taken::Known => {}
         }
+    }
+
+    /// Sends without waiting, in the order of the calls of this as long as the backend reads.
+    fn send_aside(self: &Arc<Self>, message: Bytes) {
+        let late = match &self.outbox {
+            Outbox::Pipe(pipe) => match pipe.try_send(message) {
+                Err(TrySendError::Full(message)) => message,
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+            },
+            Outbox::Post { .. } => message,
+        };
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let duplex = self.clone();
+            self.tasks.spawn(async move { drop(timeout(ASIDE, duplex.outbox.send(late)).await) });
+        }
+    }
+
+    /// Waits until the server has answered every call that was given up, at most for `patience`; whether it has.
+    pub(crate) async fn settled(&self, patience: Duration) -> bool {
+        let has_settled = timeout(patience, self.pending.settled()).await.is_ok();
+        self.pending.forget_abandoned();
+        has_settled
     }
 
     /// Ends the connection and every call on it at once.
@@ -294,7 +347,12 @@ impl Duplex {
         let why = why.into();
         self.why_closed.lock().expect("no panic while held").get_or_insert_with(|| why.clone());
         self.pending.close(&why);
+        self.audience.close();
         self.closed.cancel();
+    }
+
+    pub(crate) fn audience(&self) -> &Arc<Audience> {
+        &self.audience
     }
 
     pub(crate) fn backend(&self) -> &BackendId {
@@ -350,8 +408,27 @@ struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if self.duplex.pending.forget(self.id) && self.cancellable {
+        if self.duplex.pending.abandon(self.id) && self.cancellable {
             self.duplex.send_aside(compose::cancelled(self.id, self.reason));
         }
+    }
+}
+
+/// A subscription that waits to be confirmed.
+struct Unconfirmed<'a> {
+    duplex: &'a Duplex,
+    id: u64,
+}
+
+impl<'a> Unconfirmed<'a> {
+    fn new(duplex: &'a Duplex, id: u64, confirmed: oneshot::Sender<()>) -> Self {
+        duplex.unconfirmed().insert(id, confirmed);
+        Self { duplex, id }
+    }
+}
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        self.duplex.unconfirmed().remove(&self.id);
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tokio::{sync::oneshot, time::sleep};
+use tokio::time::sleep;
 use tracing::debug;
 use vmcp_core::{
     BoxError,
@@ -13,18 +13,16 @@ use vmcp_core::{
     id::BackendId,
 };
 use vmcp_mcp::{
-    envelope::{self, EnvelopeError, Message, Request, Response},
-    era::Era,
+    envelope::{self, BatchError, EnvelopeError, Message, Notification, Request, Response},
 };
 
 use crate::{
+    audience::{Audience, CANCELLED},
     budget::{EXHAUSTED, LARGE},
-    compose,
     duplex::{change_told_by, progress_id},
     event_stream::{Event, EventStream, StreamError},
     http::{Answer, BodyError, PostError, excerpt},
-    message::{ServerMessage, empty_object},
-    pending::{Listener, PROGRESS},
+    listener::{Listener, PROGRESS},
     streamable::Endpoint,
 };
 
@@ -80,7 +78,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) id: u64,
     pub(crate) listener: &'a Arc<Listener>,
-    pub(crate) era: Era,
+    /// Of the session with a legacy server; modern ones ask nobody.
+    pub(crate) audience: Option<&'a Arc<Audience>>,
     pub(crate) has_session: bool,
 }
 
@@ -105,15 +104,21 @@ impl Exchange<'_> {
             BodyError::NoRoom => Fault::NoRoom,
             BodyError::Lost(source) => Fault::Lost(source),
         })?;
-        match parse(body.clone()).await {
-            Ok(Message::Response(response)) => self.reply_of(response),
-            Ok(_) => Err(Fault::Protocol("it answered a request with another request".into())),
-            Err(error) if body.is_empty() => {
-                debug!(%error, "an empty body");
-                Err(Fault::Protocol(format!("it answered a request with HTTP {status} and no body")))
+        let mut outcome = None;
+        for message in parse(body.clone()).await {
+            match message {
+                Ok(Message::Response(response)) if !matches!(outcome, Some(Ok(_))) => {
+                    outcome = Some(self.reply_of(response));
+                }
+                Ok(message) => drop(self.take(message).await),
+                Err(error) if body.is_empty() => {
+                    debug!(%error, "an empty body");
+                    return Err(Fault::Protocol(format!("it answered a request with HTTP {status} and no body")));
+                }
+                Err(error) => outcome = outcome.or(Some(Err(Fault::Protocol(format!("{error}: {}", excerpt(&body)))))),
             }
-            Err(error) => Err(Fault::Protocol(format!("{error}: {}", excerpt(&body)))),
         }
+        outcome.unwrap_or_else(|| Err(Fault::Protocol("it answered a request without a reply".into())))
     }
 
     /// An answer with an HTTP error. A JSON-RPC error in it is the reply.
@@ -147,7 +152,7 @@ impl Exchange<'_> {
             let cause: BoxError = match events.next().await {
                 Some(Ok(event)) => {
                     place.note(&event);
-                    if let Some(reply) = self.take(event).await? {
+                    if let Some(reply) = self.take_event(event).await {
                         return Ok(reply);
                     }
                     continue;
@@ -162,32 +167,43 @@ impl Exchange<'_> {
     }
 
     /// One event of the stream; the reply if it is that.
-    async fn take(&self, event: Event) -> Result<Option<Reply>, Fault> {
-        let Some(text) = event.into_message() else { return Ok(None) };
-        match parse(text).await {
-            Ok(Message::Response(response)) => {
-                let reply = self.reply_of(response);
-                if let Err(fault) = &reply {
-                    debug!(backend = %self.endpoint.client.backend(), ?fault, "dropped a reply");
-                    return Ok(None);
-                }
-                return reply.map(Some);
+    async fn take_event(&self, event: Event) -> Option<Reply> {
+        let mut reply = None;
+        for message in parse(event.into_message()?).await {
+            match message {
+                Ok(message) => reply = self.take(message).await.or(reply),
+                Err(error) => debug!(backend = %self.endpoint.client.backend(), %error, "dropped an event"),
             }
-            Ok(Message::Notification(notification)) => {
-                if notification.method == PROGRESS {
-                    if progress_id(notification.params.as_ref()).is_none_or(|id| id == self.id) {
-                        self.listener.progress_patiently(notification.params.as_ref()).await;
-                    }
-                } else if let Some(change) = change_told_by(&notification) {
-                    drop(self.endpoint.changes.send(change));
-                } else {
-                    self.listener.notify_patiently(notification).await;
-                }
-            }
-            Ok(Message::Request(request)) => self.consider(request).await,
-            Err(error) => debug!(backend = %self.endpoint.client.backend(), %error, "dropped an event"),
         }
-        Ok(None)
+        reply
+    }
+
+    /// One message; the reply if it is that.
+    async fn take(&self, message: Message) -> Option<Reply> {
+        match message {
+            Message::Response(response) => {
+                let reply = self.reply_of(response);
+                let dropped = |fault: &Fault| debug!(backend = %self.endpoint.client.backend(), ?fault, "dropped a reply");
+                return reply.inspect_err(dropped).ok();
+            }
+            Message::Notification(notification) => self.hear(notification).await,
+            Message::Request(request) => self.consider(request),
+        }
+        None
+    }
+
+    async fn hear(&self, notification: Notification) {
+        if notification.method == PROGRESS {
+            if progress_id(notification.params.as_ref()).is_none_or(|id| id == self.id) {
+                self.listener.progress_patiently(notification.params.as_ref()).await;
+            }
+        } else if let Some(audience) = self.audience.filter(|_| notification.method == CANCELLED) {
+            audience.withdraw(&notification);
+        } else if let Some(change) = change_told_by(&notification) {
+            drop(self.endpoint.changes.send(change));
+        } else {
+            self.listener.notify_patiently(notification).await;
+        }
     }
 
     fn reply_of(&self, response: Response) -> Result<Reply, Fault> {
@@ -200,37 +216,23 @@ impl Exchange<'_> {
     }
 
     /// A legacy server wants something of the client behind this call.
-    async fn consider(&self, request: Request) {
-        if self.era == Era::Modern {
+    fn consider(&self, request: Request) {
+        let Some(audience) = self.audience else {
             debug!(backend = %self.endpoint.client.backend(), method = request.method, "a modern server sent a request");
             return;
-        }
-        let (id, method) = (request.id.clone(), request.method.clone());
-        let (reply, answered) = oneshot::channel();
-        let immediate = match method.as_str() {
-            "ping" => Some(envelope::write_response(Some(&id), &Reply::Result(empty_object()))),
-            "roots/list" => Some(compose::not_offered(&id, &method)),
-            _ => {
-                self.listener.send_patiently(ServerMessage::Request { request, reply }).await;
-                None
-            }
         };
+        let taken = audience.take(request, Some(self.listener));
         let (endpoint, headers) = (self.endpoint.clone(), self.headers.clone());
         self.endpoint.tasks.spawn(async move {
-            let message = match immediate {
-                Some(message) => message,
-                None => match answered.await {
-                    Ok(answer) => envelope::write_response(Some(&id), &answer),
-                    Err(_) => compose::not_offered(&id, &method),
-                },
-            };
-            drop(endpoint.client.post(headers, message).await);
+            if let Some(message) = taken.message().await {
+                drop(endpoint.client.post(headers, message).await);
+            }
         });
     }
 
     /// Where a legacy server numbers its events, the rest of a stream can be had from another.
     async fn resume(&self, place: &Place, cause: BoxError) -> Result<EventStream, Fault> {
-        if place.last_event_id.is_none() || self.era == Era::Modern {
+        if place.last_event_id.is_none() || self.audience.is_none() {
             return Err(Fault::Lost(cause));
         }
         let mut headers = self.headers.clone();
@@ -278,15 +280,28 @@ impl Place {
     }
 }
 
-/// Parses a message; a long one off the runtime's workers, where it would hold up others.
-pub(crate) async fn parse(text: Bytes) -> Result<Message, EnvelopeError> {
+/// Parses a message, or a batch of them; a long one off the runtime's workers, where it would hold up others.
+pub(crate) async fn parse(text: Bytes) -> Vec<Result<Message, EnvelopeError>> {
     if text.len() <= LARGE {
-        return envelope::parse(&text);
+        return parse_here(&text);
     }
-    tokio::task::spawn_blocking(move || envelope::parse(&text)).await.expect("parsing does not panic")
+    tokio::task::spawn_blocking(move || parse_here(&text)).await.expect("parsing does not panic")
+}
+
+fn parse_here(text: &Bytes) -> Vec<Result<Message, EnvelopeError>> {
+    if !envelope::is_batch(text) {
+        return vec![envelope::parse(text)];
+    }
+    let odd = |what| vec![Err(EnvelopeError::NotJsonRpc { what, id: None })];
+    match envelope::parse_batch(text) {
+        Ok(messages) => messages,
+        Err(BatchError::NotJson(error)) => vec![Err(EnvelopeError::NotJson(error))],
+        Err(BatchError::TooLong) => odd("it is a batch of too many messages"),
+        Err(BatchError::Empty) => odd("it is an empty batch"),
+    }
 }
 
 /// Many servers answer an unknown session with 400 where the specification says 404.
-fn speaks_of_the_session(body: &[u8]) -> bool {
+pub(crate) fn speaks_of_the_session(body: &[u8]) -> bool {
     excerpt(body).to_ascii_lowercase().contains("session")
 }

@@ -34,7 +34,16 @@ pub struct BackendInfo {
 impl BackendInfo {
     /// Whether the backend tells when its list of `tools`, `prompts` or `resources` changes.
     pub(crate) fn tells_changes_of(&self, what: &str) -> bool {
-        self.capabilities.get_object(what).get("listChanged").is_some_and(|value| value.as_str() == "true")
+        self.says(what, "listChanged")
+    }
+
+    /// Whether the backend tells when a resource changes that it was asked to watch.
+    pub(crate) fn tells_of_resources(&self) -> bool {
+        self.says("resources", "subscribe")
+    }
+
+    fn says(&self, capability: &str, part: &str) -> bool {
+        self.capabilities.get_object(capability).get(part).is_some_and(|value| value.as_str() == "true")
     }
 }
 

@@ -4,6 +4,7 @@
 //! in either era of the protocol. What a call brings back is the server's own bytes; only envelopes are read. Which
 //! backends there are, what they offer and who may call it is decided elsewhere.
 
+mod audience;
 mod backend;
 mod budget;
 mod compose;
@@ -12,10 +13,14 @@ mod duplex;
 mod event_stream;
 mod exchange;
 mod family;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod http;
 mod line;
 mod listen;
+mod listener;
 mod local;
 mod message;
 mod noise;
@@ -25,10 +30,12 @@ mod process;
 mod report;
 mod retry;
 mod session;
+mod slots;
 mod spec;
 mod sse;
 mod stdio;
 mod streamable;
+mod subscription;
 pub mod watcher;
 
 pub use backend::Backend;

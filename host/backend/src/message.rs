@@ -1,6 +1,10 @@
 //! What crosses between the gateway and a backend: requests with their context, events on the way, changes, states.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue};
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +15,7 @@ use vmcp_mcp::{
     object::Object,
 };
 
-use crate::handshake::BackendInfo;
+use crate::{audience::Role, handshake::BackendInfo};
 
 /// One request to a backend.
 #[derive(Clone, Debug, Default)]
@@ -34,16 +38,59 @@ pub struct ClientProfile {
     pub identity: Identity,
     /// JSON object: what the backend may ask of the client behind this call.
     pub capabilities: RawJson,
+    /// The one client whose answers a backend may keep (its roots): sessions with a scope serve nobody else.
+    pub scope: Option<Arc<str>>,
 }
 
 impl Default for ClientProfile {
     /// Nobody in particular, who can be asked nothing.
     fn default() -> Self {
-        Self { identity: Identity::Anonymous, capabilities: empty_object() }
+        Self { identity: Identity::Anonymous, capabilities: empty_object(), scope: None }
     }
 }
 
+/// What a client can do that can do everything that the host carries between a server and a client.
+const EVERYTHING: &[u8] =
+    br#"{"elicitation":{"form":{},"url":{}},"roots":{"listChanged":true},"sampling":{"context":{},"tools":{}}}"#;
+/// The same for modern servers, which are not told of changes.
+const EVERYTHING_MODERN: &[u8] =
+    br#"{"elicitation":{"form":{},"url":{}},"roots":{},"sampling":{"context":{},"tools":{}}}"#;
+/// The scope of the host's own requests as everyone. It is known by its place in memory, so no client's is taken for it.
+static EVERYONE: LazyLock<Arc<str>> = LazyLock::new(|| "everyone".into());
+
 impl ClientProfile {
+    /// The host itself when it reads what a backend offers: as a client that can do everything, because some servers show
+    /// more to those that can be asked. What a backend does ask is answered by the host: there are no roots, and nobody else.
+    pub fn everyone() -> Self {
+        let capabilities = RawJson::from_built(EVERYTHING);
+        Self { identity: Identity::Anonymous, capabilities, scope: Some(EVERYONE.clone()) }
+    }
+
+    pub(crate) fn is_everyone(&self) -> bool {
+        self.scope.as_ref().is_some_and(|scope| Arc::ptr_eq(scope, &EVERYONE))
+    }
+
+    /// The same client as modern backends are to see it.
+    pub(crate) fn put_modern(&mut self) {
+        if self.is_everyone() {
+            self.capabilities = RawJson::from_built(EVERYTHING_MODERN);
+        }
+    }
+
+    /// For whom the sessions of this client are, at a legacy backend.
+    pub(crate) fn role(&self) -> Role {
+        let capabilities = self.capabilities.clone();
+        match self.is_everyone() {
+            true => Role::Everyone { capabilities },
+            false => Role::Clients { capabilities, has_scope: self.scope.is_some() },
+        }
+    }
+
+    /// Whether the client may be asked for its roots, which a server may keep.
+    pub(crate) fn has_roots(&self) -> bool {
+        Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
+    }
+
     /// Whether the client can be asked nothing at all.
     pub(crate) fn is_mute(&self) -> bool {
         is_empty_object(&self.capabilities)
@@ -67,14 +114,15 @@ pub(crate) fn is_empty_object(json: &RawJson) -> bool {
 pub enum ServerMessage {
     /// Progress (the token is the client's own again), a log message, or something else.
     Notification(Notification),
-    /// Wants an answer. Dropping `reply` answers "method not found".
+    /// Wants an answer, for ten minutes at most; the time of the call stands still meanwhile. Dropping `reply` answers "method
+    /// not found". `reply` closes when the server withdraws its request or the call ends.
     Request { request: Request, reply: oneshot::Sender<Reply> },
 }
 
 /// Where the events of one call go; bounded by its maker.
 ///
 /// A client that does not keep up loses log messages first, then all progress but the latest; everything else waits for it
-/// up to [`CLIENT_PATIENCE`](crate::pending::CLIENT_PATIENCE) and is dropped then. Other calls of the backend never wait.
+/// up to [`CLIENT_PATIENCE`](crate::listener::CLIENT_PATIENCE) and is dropped then. Other calls of the backend never wait.
 pub type EventSender = mpsc::Sender<ServerMessage>;
 
 /// Something about a backend changed, apart from any call.

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use vmcp_core::call::{CallError, Reply};
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
+    audience::Audience,
     duplex::Duplex,
     handshake,
     message::{BackendRequest, EventSender},
@@ -17,6 +19,9 @@ use crate::{
 
 /// What is left of the grace after a process should have ended by itself.
 const KILL_MARGIN: Duration = Duration::from_millis(700);
+
+/// What a server that does not read has to take a notification.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) enum Session {
@@ -79,6 +84,40 @@ impl Session {
         match self {
             Self::Duplex { duplex, .. } => duplex.why_closed(),
             _ => None,
+        }
+    }
+
+    fn audience(&self) -> Option<&Arc<Audience>> {
+        match self {
+            Self::Duplex { duplex, .. } => Some(duplex.audience()),
+            Self::LegacyHttp(session) => Some(&session.audience),
+            Self::ModernHttp(_) => None,
+        }
+    }
+
+    /// Whether the server knows something of one client that makes the session useless for others.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.audience().is_some_and(|audience| audience.is_tainted())
+    }
+
+    /// Waits until no call that was given up goes on, at most for `patience`; whether that is known.
+    pub(crate) async fn settled(&self, patience: Duration) -> bool {
+        match self {
+            Self::Duplex { duplex, .. } => duplex.settled(patience).await,
+            // The stream that would tell is closed.
+            Self::LegacyHttp(_) | Self::ModernHttp(_) => false,
+        }
+    }
+
+    /// Passes a client's notification on. What the server asks because of it may come before the next call.
+    pub(crate) async fn notify(&self, message: Bytes) {
+        if let Some(audience) = self.audience() {
+            audience.open();
+        }
+        match self {
+            Self::Duplex { duplex, .. } => drop(timeout(PATIENCE, duplex.notify(message)).await),
+            Self::LegacyHttp(session) => session.post(message).await,
+            Self::ModernHttp(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use url::Url;
 use vmcp_core::json::RawJson;
 
 use crate::{
+    audience::Role,
     budget::EXHAUSTED,
     connect::ConnectError,
     duplex::{Duplex, Outbox},
@@ -22,12 +23,12 @@ use crate::{
 
 /// Opens the stream and introduces the host.
 ///
-/// - `capabilities`: what the server may ask of the client
+/// - `role`: for whom the session is
 pub(crate) async fn open(
     client: &Arc<HttpClient>,
     context: &BackendContext,
-    capabilities: &RawJson,
-    changes: Option<broadcast::Sender<BackendChange>>,
+    role: Role,
+    changes: broadcast::Sender<BackendChange>,
     patience: Duration,
 ) -> Result<(Arc<Duplex>, BackendInfo), ConnectError> {
     let (url, events) = match timeout(patience, find_endpoint(client)).await {
@@ -38,12 +39,13 @@ pub(crate) async fn open(
         client.backend().clone(),
         context.host_info.clone(),
         Outbox::Post { client: client.clone(), url },
+        role,
         changes,
         context.tasks.clone(),
         client.body_limit(),
     );
     context.tasks.spawn(read_until_the_end(events, duplex.clone()));
-    match introduce(&duplex, capabilities, &context.host_info, patience).await {
+    match introduce(&duplex, &context.host_info, patience).await {
         Ok(info) => Ok((duplex, info)),
         Err(error) => {
             duplex.close("the handshake failed");
@@ -54,14 +56,13 @@ pub(crate) async fn open(
 
 async fn introduce(
     duplex: &Arc<Duplex>,
-    capabilities: &RawJson,
     host_info: &RawJson,
     patience: Duration,
 ) -> Result<BackendInfo, ConnectError> {
-    let params = handshake::initialize_params(capabilities, host_info);
+    let params = handshake::initialize_params(&duplex.audience().role.capabilities(), host_info);
     let reply = duplex.ask(handshake::INITIALIZE, &params, patience).await?;
     let info = handshake::read_initialize(&reply).map_err(ConnectError::new)?;
-    duplex.notify(handshake::INITIALIZED).await?;
+    duplex.begin(handshake::INITIALIZED).await?;
     Ok(info)
 }
 

@@ -14,6 +14,7 @@ use vmcp_core::{call::CallError, json::RawJson};
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
+    audience::Role,
     connect::ConnectError,
     duplex::{Duplex, Outbox},
     handshake::{self, BackendInfo, PROBE_PATIENCE, Probe},
@@ -44,7 +45,8 @@ pub(crate) fn start(
     spec: &BackendSpec,
     launch: &Launch<'_>,
     context: &BackendContext,
-    changes: Option<broadcast::Sender<BackendChange>>,
+    role: Role,
+    changes: broadcast::Sender<BackendChange>,
 ) -> Result<StdioLink, ConnectError> {
     let (process, stdin, stdout) = Process::start(&spec.id, launch, context.watcher.as_ref(), &context.tasks)?;
     let process = Arc::new(process);
@@ -53,6 +55,7 @@ pub(crate) fn start(
         spec.id.clone(),
         context.host_info.clone(),
         Outbox::Pipe(pipe),
+        role,
         changes,
         context.tasks.clone(),
         spec.reply_limit,
@@ -65,11 +68,9 @@ pub(crate) fn start(
 /// Finds out what the backend speaks and introduces the host.
 ///
 /// - `known`: its era, when it was found out before; else it is probed
-/// - `capabilities`: what a legacy backend may ask of the client
 pub(crate) async fn shake_hands(
     link: &StdioLink,
     known: Option<Era>,
-    capabilities: &RawJson,
     host_info: &RawJson,
     patience: Duration,
 ) -> Result<BackendInfo, HandshakeError> {
@@ -93,11 +94,11 @@ pub(crate) async fn shake_hands(
             Err(error) => return Err(HandshakeError::Call(error)),
         }
     }
-    let params = handshake::initialize_params(capabilities, host_info);
+    let params = handshake::initialize_params(&link.duplex.audience().role.capabilities(), host_info);
     match link.duplex.ask(handshake::INITIALIZE, &params, patience).await {
         Ok(reply) => {
             let info = handshake::read_initialize(&reply).map_err(HandshakeError::Refused)?;
-            link.duplex.notify(handshake::INITIALIZED).await.map_err(HandshakeError::Call)?;
+            link.duplex.begin(handshake::INITIALIZED).await.map_err(HandshakeError::Call)?;
             Ok(info)
         }
         Err(CallError::ConnectionLost { .. }) => Err(HandshakeError::Died { at: handshake::INITIALIZE }),

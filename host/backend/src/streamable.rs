@@ -4,6 +4,7 @@
 //! and for all calls, when the server has forgotten it.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,29 +16,31 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc},
     time::{Instant, timeout},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 use vmcp_core::{
     call::{CallError, Reply},
     json::RawJson,
 };
 use vmcp_mcp::{
-    envelope,
+    envelope::{self, Message, Notification},
     era::{Era, Revision},
     header,
     object::Object,
 };
 
 use crate::{
+    audience::{Audience, CANCELLED, Role},
     compose,
+    duplex::{change_told_by, progress_id},
     exchange::{Exchange, Fault},
     handshake::{self, BackendInfo},
     http::HttpClient,
+    listener::{Listener, PROGRESS},
     message::{BackendChange, BackendRequest, EventSender, empty_object},
-    pending::Listener,
 };
 
 /// Longest wait for the server to take a cancellation or the end of a session.
@@ -110,8 +113,7 @@ impl Endpoint {
         limit: Duration,
     ) -> Result<Reply, CallError> {
         let of_more = &self.modern_headers;
-        let exchange =
-            Exchange { endpoint: self, headers: of_more, id, listener, era: Era::Modern, has_session: false };
+        let exchange = Exchange { endpoint: self, headers: of_more, id, listener, audience: None, has_session: false };
         match listener.within(limit, exchange.run(headers, body)).await {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(fault)) => Err(fault.into_call_error(self.client.backend())),
@@ -144,12 +146,12 @@ pub(crate) fn deaf() -> Arc<Listener> {
 /// A session with a legacy server.
 pub(crate) struct LegacySession {
     pub(crate) endpoint: Arc<Endpoint>,
-    /// What the server may ask of the clients of this session.
-    capabilities: RawJson,
+    pub(crate) audience: Arc<Audience>,
     established: ArcSwap<Established>,
     renewing: tokio::sync::Mutex<()>,
-    /// Whether new sessions are told as a change: those of single clients are not.
-    is_control: bool,
+    renewed: Notify,
+    /// Fires when the host ends the session.
+    pub(crate) ended: CancellationToken,
     last_used: Mutex<Instant>,
 }
 
@@ -164,14 +166,20 @@ pub(crate) struct Established {
 impl LegacySession {
     pub(crate) async fn open(
         endpoint: Arc<Endpoint>,
-        capabilities: RawJson,
-        is_control: bool,
+        role: Role,
         limit: Duration,
     ) -> Result<Self, SessionError> {
-        let established = establish(&endpoint, &capabilities, limit).await?;
-        let (renewing, last_used) = (tokio::sync::Mutex::new(()), Mutex::new(Instant::now()));
-        let established = ArcSwap::from_pointee(established);
-        Ok(Self { endpoint, capabilities, established, renewing, is_control, last_used })
+        let audience = Audience::new(role);
+        let established = establish(&endpoint, &audience, limit).await?;
+        Ok(Self {
+            endpoint,
+            audience,
+            established: ArcSwap::from_pointee(established),
+            renewing: tokio::sync::Mutex::default(),
+            renewed: Notify::new(),
+            ended: CancellationToken::new(),
+            last_used: Mutex::new(Instant::now()),
+        })
     }
 
     pub(crate) fn established(&self) -> Arc<Established> {
@@ -189,6 +197,7 @@ impl LegacySession {
         let body = compose::request(&mut request, id, Era::Legacy, &self.endpoint.host_info);
         let listener = Listener::new(events, request.meta.progress_token.take());
         self.touch();
+        let _calling = self.audience.enter(id, &listener);
         let outcome = self.run(id, body, &listener, limit).await;
         self.touch();
         outcome
@@ -236,8 +245,8 @@ impl LegacySession {
         listener: &Arc<Listener>,
     ) -> Result<Reply, Fault> {
         let Established { headers, has_id, .. } = established;
-        let endpoint = &self.endpoint;
-        let exchange = Exchange { endpoint, headers, id, listener, era: Era::Legacy, has_session: *has_id };
+        let (endpoint, audience) = (&self.endpoint, Some(&self.audience));
+        let exchange = Exchange { endpoint, headers, id, listener, audience, has_session: *has_id };
         exchange.run(headers.clone(), body).await
     }
 
@@ -253,16 +262,63 @@ impl LegacySession {
             return Ok(current);
         }
         debug!(backend = %self.endpoint.client.backend(), "the server has forgotten the session, making a new one");
-        let renewed = Arc::new(establish(&self.endpoint, &self.capabilities, limit).await?);
+        let renewed = Arc::new(establish(&self.endpoint, &self.audience, limit).await?);
         self.established.store(renewed.clone());
-        if self.is_control {
+        self.renewed.notify_waiters();
+        if self.audience.role.is_control() {
             drop(self.endpoint.changes.send(BackendChange::Reconnected));
         }
         Ok(renewed)
     }
 
+    /// Waits until the session is another than `established`.
+    pub(crate) async fn superseded(&self, established: &Arc<Established>) {
+        let mut renewed = pin!(self.renewed.notified());
+        renewed.as_mut().enable();
+        if Arc::ptr_eq(&self.established(), established) {
+            renewed.await;
+        }
+    }
+
+    /// Takes a message from the session's own stream, which belongs to no call in particular.
+    pub(crate) fn accept(self: &Arc<Self>, message: Message) {
+        match message {
+            Message::Request(request) => {
+                let (session, taken) = (self.clone(), self.audience.take(request, None));
+                self.endpoint.tasks.spawn(async move {
+                    if let Some(message) = taken.message().await {
+                        session.post(message).await;
+                    }
+                });
+            }
+            Message::Notification(notification) => self.hear(notification),
+            Message::Response(_) => debug!(backend = %self.endpoint.client.backend(), "a reply that answers no call"),
+        }
+    }
+
+    fn hear(&self, notification: Notification) {
+        let tasks = &self.endpoint.tasks;
+        if notification.method == PROGRESS {
+            let id = progress_id(notification.params.as_ref());
+            if let Some(listener) = id.and_then(|id| self.audience.listener(id)) {
+                listener.progress(notification.params.as_ref(), tasks);
+            }
+        } else if notification.method == CANCELLED {
+            self.audience.withdraw(&notification);
+        } else if let Some(change) = change_told_by(&notification) {
+            // A client's session tells only of what its calls bring about; the rest is told on the host's own too.
+            if !matches!(self.audience.role, Role::Clients { .. }) || self.audience.has_calls() {
+                drop(self.endpoint.changes.send(change));
+            }
+        } else if let Some(listener) = self.audience.addressee() {
+            listener.notify(notification, tasks);
+        }
+    }
+
     /// Tells the server that the session ends.
     pub(crate) async fn end(&self, patience: Duration) {
+        self.ended.cancel();
+        self.audience.close();
         let established = self.established();
         if established.has_id {
             drop(timeout(patience.min(ASIDE), self.endpoint.client.delete(established.headers.clone())).await);
@@ -324,12 +380,12 @@ impl SessionError {
 /// `initialize` and what belongs to it.
 async fn establish(
     endpoint: &Arc<Endpoint>,
-    capabilities: &RawJson,
+    audience: &Arc<Audience>,
     limit: Duration,
 ) -> Result<Established, SessionError> {
     let client = &endpoint.client;
     let id = endpoint.next_id();
-    let params = handshake::initialize_params(capabilities, &endpoint.host_info);
+    let params = handshake::initialize_params(&audience.role.capabilities(), &endpoint.host_info);
     let body = compose::write(id, handshake::INITIALIZE, &params);
     let mut headers = client.message_headers();
     let listener = deaf();
@@ -341,8 +397,8 @@ async fn establish(
             return Err(SessionError::Status(status));
         }
         let session_id = answer.header(header::SESSION_ID).cloned();
-        let exchange =
-            Exchange { endpoint, headers: &headers, id, listener: &listener, era: Era::Legacy, has_session: false };
+        let (headers, listener, audience) = (&headers, &listener, Some(audience));
+        let exchange = Exchange { endpoint, headers, id, listener, audience, has_session: false };
         let reply = exchange.read(answer).await.map_err(SessionError::Call)?;
         let info = handshake::read_initialize(&reply).map_err(SessionError::Refused)?;
         Ok((session_id, info))
@@ -361,6 +417,7 @@ async fn establish(
     }
     let told = client.post(headers.clone(), envelope::write_notification(handshake::INITIALIZED, None)).await;
     told.map_err(|error| SessionError::Call(Fault::from_post(error)))?;
+    audience.open();
     Ok(Established { headers, has_id, info })
 }
 

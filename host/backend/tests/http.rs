@@ -8,10 +8,12 @@ mod support;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use fake_http::{FakeHttp, Mode};
-use serde_json::json;
-use support::{call, events, sse, start, streamable, text, tool, wait_for};
+use serde_json::{Value, json};
+use support::{call, events, of_client, question, said, sse, start, streamable, text, tool, wait_for};
 use tokio::time::timeout;
-use vmcp_backend::{BackendChange, BackendState, ServerMessage};
+use vmcp_backend::{
+    Backend, BackendChange, BackendRequest, BackendState, ClientProfile, ServerMessage, Transport,
+};
 use vmcp_core::{
     call::{CallError, Reply},
     capability::Kind,
@@ -217,5 +219,171 @@ async fn a_lost_event_stream_ends_its_calls_and_is_opened_again() {
     assert_eq!(changes.recv().await.unwrap(), BackendChange::Lost);
     assert_eq!(changes.recv().await.unwrap(), BackendChange::Reconnected);
     assert_eq!(text(&backend, "echo", json!({"text": "back"})).await, "back");
+    backend.stop(GRACE).await;
+}
+
+/// The session that serves a client.
+async fn session(backend: &Backend, capabilities: Value, scope: Option<&str>) -> String {
+    let (sender, _received) = events();
+    said(backend.call(of_client(tool("session", json!({}), json!({})), capabilities, scope), sender).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_question_apart_from_the_stream_of_its_call_reaches_the_only_call() {
+    let fake = FakeHttp::start(Mode::Legacy).await;
+    let backend = start(streamable(&fake.url));
+    let ask = |name| of_client(tool(name, json!({}), json!({})), json!({"elicitation": {}}), Some("one"));
+    for forgotten in [false, true] {
+        if forgotten {
+            // The next call makes a new session, and the stream goes with it.
+            fake.sessions.lock().unwrap().clear();
+            let before = fake.count("initialize");
+            assert!(call(&backend, ask("echo")).await.is_ok());
+            assert_eq!(fake.count("initialize"), before + 1);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let (sender, mut received) = events();
+        let client = async {
+            let (asked, reply) = question(&mut received).await;
+            assert_eq!(asked.method, "elicitation/create");
+            reply.send(Reply::Result(RawJson::of(&json!({"action": "decline"})))).unwrap();
+        };
+        let (reply, ()) = tokio::join!(backend.call(ask("ask_aside"), sender), client);
+        assert!(said(reply.unwrap()).contains("decline"));
+    }
+    backend.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_session_that_knows_the_roots_of_a_client_serves_no_other() {
+    let fake = FakeHttp::start(Mode::Legacy).await;
+    let backend = start(streamable(&fake.url));
+    let roots = || json!({"roots": {}});
+    for scope in [None, Some("one")] {
+        let before = session(&backend, roots(), scope).await;
+        assert_eq!(session(&backend, roots(), scope).await, before);
+        let (sender, mut received) = events();
+        let client = async {
+            let (asked, reply) = question(&mut received).await;
+            assert_eq!(asked.method, "roots/list");
+            reply.send(Reply::Result(RawJson::of(&json!({"roots": []})))).unwrap();
+        };
+        let request = of_client(tool("ask", json!({"method": "roots/list"}), json!({})), roots(), scope);
+        let (reply, ()) = tokio::join!(backend.call(request, sender), client);
+        assert!(said(reply.unwrap()).contains("roots"));
+        assert_eq!(session(&backend, roots(), scope).await == before, scope.is_some());
+    }
+    assert_ne!(session(&backend, roots(), Some("other")).await, session(&backend, roots(), Some("one")).await);
+    let deleted = fake.deleted.load(Ordering::SeqCst);
+    backend.end_scope("one");
+    eventually("it is ended", || fake.deleted.load(Ordering::SeqCst) == deleted + 1).await;
+    backend.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn sessions_with_clients_have_a_limit_and_unused_ones_give_way() {
+    let fake = FakeHttp::start(Mode::Legacy).await;
+    let backend = start(streamable(&fake.url));
+    let sampling = || json!({"sampling": {}});
+    let first = session(&backend, sampling(), Some("0")).await;
+    for n in 1..=256 {
+        session(&backend, sampling(), Some(&n.to_string())).await;
+    }
+    eventually("one gives way", || fake.deleted.load(Ordering::SeqCst) == 1).await;
+    assert_ne!(session(&backend, sampling(), Some("0")).await, first, "the one used least recently");
+    backend.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn discovery_shows_all_capabilities_to_either_era() {
+    for mode in [Mode::Legacy, Mode::Modern] {
+        let fake = FakeHttp::start(mode).await;
+        let backend = start(streamable(&fake.url));
+        let request = tool("echo", json!({}), json!({}));
+        assert!(call(&backend, BackendRequest { client: ClientProfile::everyone(), ..request }).await.is_ok());
+        let method = if mode == Mode::Legacy { "initialize" } else { "tools/call" };
+        let seen = fake.seen.lock().unwrap();
+        let (_, message) = seen.iter().rev().find(|(_, message)| message["method"] == method).unwrap();
+        let (told, changes) = match mode {
+            Mode::Legacy => (&message["params"]["capabilities"], json!({"listChanged": true})),
+            _ => (&message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"], json!({})),
+        };
+        let expected = json!({"elicitation": {"form": {}, "url": {}}, "roots": changes, "sampling": {"context": {}, "tools": {}}});
+        assert_eq!(*told, expected);
+        drop(seen);
+        backend.stop(GRACE).await;
+    }
+}
+
+#[tokio::test]
+async fn watched_resources_are_told_and_no_change_of_them_makes_the_host_deaf() {
+    let fake = FakeHttp::start(Mode::Modern).await;
+    let backend = start(streamable(&fake.url));
+    backend.connected().await.unwrap();
+    let mut changes = backend.changes();
+    let watched = || {
+        let seen = fake.seen.lock().unwrap();
+        let last = seen.iter().rev().find(|(_, message)| message["method"] == "subscriptions/listen");
+        last.map(|(_, message)| message["params"]["notifications"]["resourceSubscriptions"].clone())
+    };
+    eventually("it listens", || fake.listening.load(Ordering::SeqCst) == 1).await;
+    backend.watch(vec!["test://a".to_owned()]);
+    backend.watch(vec!["test://a".to_owned(), "test://b".to_owned()]);
+    let both = json!(["test://a", "test://b"]);
+    eventually("it watches", || watched().as_ref() == Some(&both)).await;
+    assert_eq!(fake.count("subscriptions/listen"), 2, "two changes in a row are one");
+    eventually("one stream is left", || fake.listening.load(Ordering::SeqCst) == 1).await;
+    for uri in ["test://other", "test://b"] {
+        text(&backend, "change", json!({ "uri": uri })).await;
+    }
+    assert_eq!(changes.recv().await.unwrap(), BackendChange::ResourceUpdated { uri: "test://b".to_owned() });
+    backend.watch(Vec::new());
+    eventually("it watches nothing", || watched() == Some(Value::Null)).await;
+    assert_eq!(fake.deaf.load(Ordering::SeqCst), 0);
+    backend.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_backend_sees_the_configured_headers_and_those_of_the_protocol_only() {
+    for mode in [Mode::Legacy, Mode::Modern] {
+        let fake = FakeHttp::start(mode).await;
+        let mut spec = streamable(&fake.url);
+        let Transport::StreamableHttp { headers, .. } = &mut spec.transport else { panic!() };
+        headers.insert("authorization", "Bearer of the host".parse().unwrap());
+        let backend = start(spec);
+        let meta = json!({"authorization": "Bearer of the client", "io.modelcontextprotocol/clientInfo": {"name": "client"}});
+        call(&backend, tool("echo", json!({}), meta)).await.unwrap();
+        for (headers, message) in fake.seen.lock().unwrap().iter() {
+            assert_eq!(headers["authorization"], "Bearer of the host");
+            let known = ["authorization", "content-type", "accept", "host", "content-length", "accept-encoding", "user-agent"];
+            let odd = headers.keys().find(|name| !known.contains(&name.as_str()) && !name.as_str().starts_with("mcp-"));
+            assert_eq!(odd, None);
+            let info = &message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"];
+            assert!(info.is_null() || info == "vmcp-host", "{info}");
+        }
+        backend.stop(GRACE).await;
+    }
+}
+
+#[tokio::test]
+async fn results_keep_their_type_or_the_lack_of_one() {
+    let fake = FakeHttp::start(Mode::Modern).await;
+    let backend = start(streamable(&fake.url));
+    let result = async |name: &str| call(&backend, tool(name, json!({}), json!({}))).await.unwrap();
+    assert_eq!(result("odd").await["resultType"], "unheard of");
+    assert_eq!(result("echo").await.get("resultType"), None);
+    backend.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_read_as_its_messages() {
+    let fake = FakeHttp::start(Mode::Legacy).await;
+    let backend = start(streamable(&fake.url));
+    for name in ["batch", "batch_stream"] {
+        let (sender, mut received) = events();
+        let reply = backend.call(tool(name, json!({}), json!({})), sender).await.unwrap();
+        assert_eq!(said(reply), "batched");
+        assert!(matches!(received.recv().await, Some(ServerMessage::Notification(n)) if n.method == "notifications/message"));
+    }
     backend.stop(GRACE).await;
 }

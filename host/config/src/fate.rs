@@ -126,7 +126,7 @@ const TABLE: &[Row] = &[
     honoured("stateDir"),
     honoured("cacheDir"),
     refused("admin", "this build has no admin interface over TCP"),
-    warned("sealing", "session ids of this build are random and not sealed"),
+    honoured("sealing"),
 ];
 
 /// What becomes of the keys of one file.

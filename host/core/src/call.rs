@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{BoxError, id::BackendId, json::RawJson};
 
 /// What a backend replied. Both are replies: an error of the backend is the client's to see, untouched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The `result`.
     Result(RawJson),

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
+    ability::Abilities,
     capability::{Capability, Kind},
     id::BackendId,
     json::RawJson,
@@ -43,8 +44,17 @@ pub struct ArgumentRules {
     pub defaults: Vec<(String, Value)>,
     /// Not shown, and dropped when a client sends them all the same.
     pub hidden: Vec<String>,
-    /// `(argument, header)`: mirrored into a header of the request to a modern HTTP backend.
-    pub mirrored: Vec<(String, String)>,
+    /// Repeated in headers of requests over HTTP, by clients and by the host.
+    pub mirrored: Vec<Mirrored>,
+}
+
+/// An argument that is repeated in a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// Names from the arguments' object down to the value.
+    pub path: Vec<String>,
+    /// The last part of the header's name.
+    pub header: String,
 }
 
 impl ArgumentRules {
@@ -147,6 +157,7 @@ pub struct Catalog {
     pub naming: Naming,
     /// The merged instructions of the backends.
     pub instructions: Option<String>,
+    pub abilities: Abilities,
     matchers: Vec<(UriTemplate, Arc<Entry>)>,
     /// `ui://` resources that a tool refers to, with the tool's backend.
     ui_owners: HashMap<Arc<str>, BackendId>,
@@ -161,6 +172,7 @@ pub struct CatalogParts {
     pub hidden: Vec<Hidden>,
     pub naming: Naming,
     pub instructions: Option<String>,
+    pub abilities: Abilities,
     pub ui_owners: HashMap<Arc<str>, BackendId>,
 }
 
@@ -191,6 +203,7 @@ impl Catalog {
             unavailable,
             naming: parts.naming,
             instructions: parts.instructions,
+            abilities: parts.abilities,
             matchers,
             ui_owners: parts.ui_owners,
         }

@@ -86,6 +86,12 @@ impl From<BackendId> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ViewId(Arc<str>);
 
+impl ViewId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Default for ViewId {
     fn default() -> Self {
         Self("default".into())

@@ -2,6 +2,7 @@
 //!
 //! No IO and no runtime here: all other crates may use this one, it uses none of them.
 
+pub mod ability;
 pub mod call;
 pub mod capability;
 pub mod catalog;

@@ -18,6 +18,7 @@ use vmcp_core::{
 use vmcp_mcp::object::Object;
 
 use crate::{
+    ability,
     definition::{self, Prepared},
     discovery::Discovered,
     rules::{BackendRules, Rules},
@@ -58,15 +59,22 @@ struct Candidate {
 }
 
 /// Builds the catalog of these offers. Blocking while the resolver runs.
+///
+/// - `is_complete`: whether every configured backend is among them
 pub fn aggregate(
     generation: u64,
     offers: &[Offer],
+    is_complete: bool,
     rules: &Rules,
     resolver: &dyn ConflictResolver,
 ) -> Result<Catalog, AggregateError> {
     let mut offers: Vec<&Offer> = offers.iter().collect();
     offers.sort_by(|a, b| a.backend.cmp(&b.backend));
-    let mut parts = CatalogParts { instructions: merged_instructions(&offers), ..Default::default() };
+    let mut parts = CatalogParts {
+        instructions: merged_instructions(&offers),
+        abilities: ability::merged(&offers, is_complete),
+        ..Default::default()
+    };
     let mut decision_time = Duration::ZERO;
     let mut renamed = 0;
     for kind in Kind::ALL {
@@ -113,7 +121,7 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
         let by_name = |p: &Prepared| (p.capability.name.clone(), p.capability.original_name.clone());
         offered.sort_by_cached_key(by_name);
         let mut names = HashSet::new();
-        for Prepared { capability, arguments } in offered {
+        for Prepared { capability, arguments, annotation_error } in offered {
             let reason = backend_rules.of(kind).visibility.reason_to_hide(&capability.name).or_else(|| {
                 let is_repeated = !names.insert(capability.name.clone());
                 is_repeated.then(|| format!("its backend has another `{}`", capability.name))
@@ -121,6 +129,12 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
             match reason {
                 Some(reason) => {
                     hidden.push(Hidden { capability, reason: reason.into(), decided_by: "configuration".into() });
+                }
+                // Over modern HTTP such a tool cannot be called by the rules.
+                None if offer.discovered.is_modern && annotation_error.is_some() => {
+                    let reason = annotation_error.unwrap_or_default();
+                    warn!(backend = %offer.backend, tool = %capability.name, "hidden: {reason}");
+                    hidden.push(Hidden { capability, reason: reason.into(), decided_by: "host".into() });
                 }
                 None => candidates.push(Candidate {
                     contender: Contender {
@@ -254,7 +268,7 @@ mod tests {
     }
 
     fn build(offers: &[Offer], decisions: Vec<Decision>) -> Result<Catalog, AggregateError> {
-        aggregate(1, offers, &Rules::default(), &Scripted(decisions))
+        aggregate(1, offers, true, &Rules::default(), &Scripted(decisions))
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! The results that the host writes itself: who it is, what it offers, and its lists.
 
+use std::collections::BTreeMap;
+
 use rmcp::model::{CacheScope, DiscoverResult, Implementation, InitializeResult, ProtocolVersion, ServerCapabilities};
 use serde_json::json;
-use vmcp_core::{capability::Kind, json::RawJson};
+use vmcp_core::{
+    ability::{Abilities, CacheHint},
+    capability::Kind,
+    json::RawJson,
+};
 use vmcp_mcp::{
     era::{Era, Revision},
     error::RpcError,
+    meta::TASKS_EXTENSION,
     object::Object,
 };
 
@@ -25,35 +32,50 @@ impl HostInfo {
         Implementation::new("vmcp-host", &self.version).with_title(&self.title)
     }
 
-    fn capabilities() -> ServerCapabilities {
-        let mut capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_tool_list_changed()
-            .enable_prompts()
-            .enable_prompts_list_changed()
-            .enable_resources()
-            .enable_resources_list_changed()
-            .enable_resources_subscribe()
-            .enable_completions()
-            .build();
-        capabilities.logging = Some(serde_json::Map::new());
+    fn capabilities(abilities: &Abilities, era: Era) -> ServerCapabilities {
+        let tools = ServerCapabilities::builder().enable_tools().enable_tool_list_changed();
+        let mut capabilities = tools.build();
+        if abilities.prompts {
+            let prompts = ServerCapabilities::builder().enable_prompts().enable_prompts_list_changed();
+            capabilities.prompts = prompts.build().prompts;
+        }
+        if abilities.resources {
+            let resources = ServerCapabilities::builder().enable_resources().enable_resources_list_changed();
+            capabilities.resources = match abilities.subscribe {
+                true => resources.enable_resources_subscribe().build().resources,
+                false => resources.build().resources,
+            };
+        }
+        capabilities.completions = abilities.completions.then(serde_json::Map::new);
+        capabilities.logging = abilities.logging.then(serde_json::Map::new);
+        // Legacy clients know tasks in another form.
+        let extensions = abilities.extensions.iter().filter(|(name, _)| era == Era::Modern || name != TASKS_EXTENSION);
+        let extensions: BTreeMap<_, _> =
+            extensions.map(|(name, settings)| (name.clone(), settings.to_value().unwrap_or_default())).collect();
+        capabilities.extensions = (!extensions.is_empty()).then_some(extensions);
         capabilities
     }
 
     /// The answer to `initialize`.
-    pub fn initialize(&self, revision: Revision, instructions: Option<&str>) -> RawJson {
+    pub fn initialize(&self, revision: Revision, abilities: &Abilities, instructions: Option<&str>) -> RawJson {
         let version = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| known.as_str() == revision.as_str());
-        let mut result = InitializeResult::new(Self::capabilities())
+        let mut result = InitializeResult::new(Self::capabilities(abilities, Era::Legacy))
             .with_server_info(self.implementation())
             .with_protocol_version(version.cloned().unwrap_or(ProtocolVersion::LATEST_WITH_INITIALIZE));
         result.instructions = instructions.map(str::to_owned);
+        let mut result = serde_json::to_value(&result).unwrap_or_default();
+        if abilities.legacy_tasks && revision >= Revision::V2025_11_25 {
+            result["capabilities"]["tasks"] =
+                json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+        }
         RawJson::of(&result)
     }
 
     /// The answer to `server/discover`.
-    pub fn discover(&self, instructions: Option<&str>) -> RawJson {
+    pub fn discover(&self, abilities: &Abilities, instructions: Option<&str>) -> RawJson {
         let versions = ProtocolVersion::KNOWN_VERSIONS.iter().rev().cloned().collect();
-        let mut result = DiscoverResult::new(versions, Self::capabilities()).with_server_info(self.implementation());
+        let capabilities = Self::capabilities(abilities, Era::Modern);
+        let mut result = DiscoverResult::new(versions, capabilities).with_server_info(self.implementation());
         result.instructions = instructions.map(str::to_owned);
         result.ttl_ms = 0;
         result.cache_scope = CacheScope::Private;
@@ -61,9 +83,10 @@ impl HostInfo {
     }
 }
 
-/// One page of a list as a client of `era` expects it. Modern clients are told not to cache: the next request may see
-/// another catalog.
-pub fn list_page(era: Era, kind: Kind, page: RawJson, next_cursor: Option<String>) -> RawJson {
+/// One page of a list as a client of `era` expects it.
+///
+/// - `cache`: how long a modern client may keep it, as the strictest backend allows
+pub fn list_page(era: Era, kind: Kind, page: RawJson, next_cursor: Option<String>, cache: CacheHint) -> RawJson {
     let member = match kind {
         Kind::Tool => "tools",
         Kind::Prompt => "prompts",
@@ -76,8 +99,8 @@ pub fn list_page(era: Era, kind: Kind, page: RawJson, next_cursor: Option<String
     }
     if era == Era::Modern {
         complete(&mut result);
-        result.set("ttlMs", RawJson::of(&0));
-        result.set("cacheScope", RawJson::of(&"private"));
+        result.set("ttlMs", RawJson::of(&cache.ttl_ms));
+        result.set("cacheScope", RawJson::of(&if cache.is_public { "public" } else { "private" }));
     }
     result.to_json()
 }

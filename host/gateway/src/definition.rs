@@ -13,13 +13,18 @@ use vmcp_core::{
 };
 use vmcp_mcp::object::Object;
 
-use crate::rules::{BackendRules, Override, ParameterRule};
+use crate::{
+    mirror::mirrored_arguments,
+    rules::{BackendRules, Override, ParameterRule},
+};
 
 /// A definition with its overrides, and what they mean for calls.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub capability: Arc<Capability>,
     pub arguments: Arc<ArgumentRules>,
+    /// Why its header annotations are not legal, if so.
+    pub annotation_error: Option<String>,
 }
 
 /// Reads `raw` as a definition of `kind` and applies the backend's rules.
@@ -32,6 +37,7 @@ pub fn prepare(kind: Kind, backend: &BackendId, raw: &RawJson, rules: &BackendRu
     let mut arguments = ArgumentRules::default();
     let mut name = original_name.clone();
     let mut changed = false;
+    let mut annotation_error = None;
     if let Some(over) = rules.of(kind).overrides.get(&original_name) {
         changed = true;
         match &over.name {
@@ -52,7 +58,10 @@ pub fn prepare(kind: Kind, backend: &BackendId, raw: &RawJson, rules: &BackendRu
         members.set(kind.key(), RawJson::of(&name));
     }
     if kind == Kind::Tool {
-        arguments.mirrored = mirrored_arguments(members.get("inputSchema"));
+        match mirrored_arguments(members.get("inputSchema")) {
+            Ok(mirrored) => arguments.mirrored = mirrored,
+            Err(why) => annotation_error = Some(why),
+        }
     }
     let annotations = members.get("annotations").cloned();
     let title = members.get_string("title").or_else(|| Object::parse_lenient(annotations.as_ref()).get_string("title"));
@@ -72,7 +81,7 @@ pub fn prepare(kind: Kind, backend: &BackendId, raw: &RawJson, rules: &BackendRu
         schema_digest: hex::encode(Sha256::digest(digested.map_or(&b""[..], RawJson::as_bytes))).into(),
         definition: if changed { members.to_json() } else { raw.clone() },
     };
-    Ok(Prepared { capability: Arc::new(capability), arguments: Arc::new(arguments) })
+    Ok(Prepared { capability: Arc::new(capability), arguments: Arc::new(arguments), annotation_error })
 }
 
 /// `definition` under another name.
@@ -154,17 +163,6 @@ fn change_parameter(schema: &mut Map<String, Value>, name: &str, rule: &Paramete
         (None, None) if rule.hidden => arguments.hidden.push(name.to_owned()),
         (None, None) => {}
     }
-}
-
-/// The arguments that the schema wants mirrored into headers, with the headers' last part.
-fn mirrored_arguments(schema: Option<&RawJson>) -> Vec<(String, String)> {
-    const KEY: &str = "x-mcp-header";
-    let Some(schema) = schema.filter(|schema| schema.as_str().contains(KEY)) else { return Vec::new() };
-    let properties = Object::parse_lenient(Some(schema)).get_object("properties");
-    let header = |(name, property): (&str, &RawJson)| {
-        Some((name.to_owned(), Object::parse_lenient(Some(property)).get_string(KEY)?))
-    };
-    properties.iter().filter_map(header).collect()
 }
 
 #[cfg(test)]

@@ -8,20 +8,23 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_backend::{Backend, BackendState, Transport};
 use vmcp_core::{capability::Kind, catalog::Catalog, extension::ConflictResolver, id::BackendId};
+use vmcp_mcp::envelope::Notification;
 
 use crate::{
     aggregator::{AggregateError, Offer},
     authored::HostInfo,
     discovery::Discovered,
     last_seen::LastSeen,
+    parked::ParkedCalls,
     refresh,
     rules::Rules,
+    seal::Sealer,
     session::{LogLevel, Session, Sessions},
-    subscriptions::{self, Subscriptions},
+    subscriptions::Subscriptions,
 };
 
 /// Backends whose lists are read at the same time.
@@ -36,6 +39,10 @@ pub struct GatewayOptions {
     pub rules: Rules,
     pub resolver: Arc<dyn ConflictResolver>,
     pub last_seen: LastSeen,
+    /// Seals what clients keep for the host.
+    pub sealer: Arc<Sealer>,
+    /// How long a call waits for what its client is asked.
+    pub input_timeout: Duration,
     /// How long the first catalog waits for backends that are still starting.
     pub patience: Duration,
     /// Whether one backend that is down makes the whole host not ready.
@@ -52,6 +59,11 @@ pub struct Gateway {
     pub(crate) last_seen: LastSeen,
     pub(crate) slots: Mutex<BTreeMap<BackendId, Slot>>,
     pub(crate) subscriptions: Subscriptions,
+    /// Watchers that are gone.
+    pub(crate) departed: mpsc::UnboundedSender<Arc<str>>,
+    departures: Mutex<Option<mpsc::UnboundedReceiver<Arc<str>>>>,
+    pub(crate) parked: ParkedCalls,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) nudge: Notify,
     pub(crate) discoveries: Semaphore,
     pub(crate) patience: Duration,
@@ -116,15 +128,20 @@ impl Gateway {
             let discovered = options.last_seen.recall(backend.id(), &reached(backend)).map(Arc::new);
             (backend.id().clone(), Slot { discovered, ..Slot::default() })
         };
+        let (departed, departures) = mpsc::unbounded_channel();
         Arc::new(Self {
             slots: Mutex::new(options.backends.iter().map(recall).collect()),
             host: options.host,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(options.sealer.clone()),
             backends: options.backends.into_iter().map(|backend| (backend.id().clone(), backend)).collect(),
             rules: options.rules,
             resolver: options.resolver,
             last_seen: options.last_seen,
             subscriptions: Subscriptions::default(),
+            departed,
+            departures: Mutex::new(Some(departures)),
+            parked: ParkedCalls::new(options.sealer.clone(), options.input_timeout),
+            sealer: options.sealer,
             nudge: Notify::new(),
             discoveries: Semaphore::new(PARALLEL_DISCOVERIES),
             patience: options.patience,
@@ -146,6 +163,11 @@ impl Gateway {
         }
         tasks.spawn(refresh::keep_aggregated(self.clone(), shutdown.clone()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_sessions(self.clone())));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_parked(self.clone())));
+        if let Some(departures) = self.departures.lock().expect("no panic while locked").take() {
+            let forgetting = refresh::forget_departed(self.clone(), departures);
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(forgetting));
+        }
     }
 
     /// The catalog as it is now, empty before the first.
@@ -227,12 +249,17 @@ impl Gateway {
 
     /// Ends a session: its requests are cancelled, and what only it watched is watched no more.
     pub async fn end_session(&self, session: &Session) {
-        self.sessions.remove(&session.id);
-        session.end();
-        for (backend, uri) in self.subscriptions.forget(&session.id) {
-            if let Some(backend) = self.backends.get(&backend) {
-                subscriptions::tell(backend, "resources/unsubscribe", &uri).await;
-            }
+        self.sessions.end(session);
+        self.forget_watcher(&session.id).await;
+        if session.keeps_roots() {
+            self.backends.values().for_each(|backend| backend.end_scope(&session.id));
+        }
+    }
+
+    /// Takes a notification of a legacy client that is not about one of its requests.
+    pub fn take_notice(&self, session: &Session, notification: &Notification) {
+        if notification.method == "notifications/roots/list_changed" && session.keeps_roots() {
+            self.backends.values().for_each(|backend| backend.notify_scope(&session.id, notification));
         }
     }
 

@@ -8,13 +8,21 @@ pub mod discovery;
 pub mod gateway;
 pub mod last_seen;
 pub mod params;
+pub mod question;
 pub mod router;
 pub mod rules;
+pub mod seal;
 pub mod session;
 pub mod uri;
 
+mod ability;
 mod admission;
+mod forward;
+mod mirror;
+mod parked;
 mod refresh;
 mod subscriptions;
+mod task;
 
 pub use gateway::{Gateway, GatewayEvent, GatewayOptions};
+pub use subscriptions::Watch;

@@ -4,7 +4,10 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        mpsc::UnboundedReceiver,
+    },
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -15,7 +18,7 @@ use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
     aggregator::{AggregateError, aggregate},
-    discovery::{ask, discover},
+    discovery::{Extras, ask, discover},
     gateway::{Gateway, GatewayEvent, Slot, reached},
     session::LogLevel,
 };
@@ -31,17 +34,19 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
     let mut state = backend.state();
     let mut changes = backend.changes();
     let mut log_level = gateway.log_level.subscribe();
+    // What the present connection offers to able clients only.
+    let mut extras = None;
     loop {
         let now = state.borrow_and_update().clone();
         let mut retry = false;
         match now {
             BackendState::Ready(info) => {
-                retry = !read_lists(&gateway, &backend).await;
+                retry = !read_lists(&gateway, &backend, &mut extras).await;
                 let level = *log_level.borrow_and_update();
                 apply_log_level(&backend, &info, level).await;
                 gateway.subscriptions.renew(&backend, &info).await;
             }
-            BackendState::Idle => retry = !settle_idle(&gateway, &backend).await,
+            BackendState::Idle => retry = !settle_idle(&gateway, &backend, &mut extras).await,
             BackendState::Failed { error, .. } => gateway.update_slot(backend.id(), |slot| lose(slot, error)),
             BackendState::Stopped => gateway.update_slot(backend.id(), |slot| lose(slot, "stopped".into())),
             BackendState::Starting => {}
@@ -51,7 +56,10 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
             tokio::select! {
                 biased;
                 changed = state.changed() => match changed {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        extras = None;
+                        break;
+                    }
                     Err(_) => return,
                 },
                 change = changes.recv() => match change {
@@ -87,8 +95,8 @@ async fn wait_for_a_pause(gateway: &Gateway, backend: &Backend, changes: &mut Re
 }
 
 /// Reads the backend's lists and notes them. `false` when that failed and should be tried again.
-async fn read_lists(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
-    match discover(backend, &gateway.discoveries).await {
+async fn read_lists(gateway: &Arc<Gateway>, backend: &Backend, extras: &mut Option<Extras>) -> bool {
+    match discover(backend, &gateway.discoveries, extras).await {
         Ok(found) => {
             debug!(backend = %backend.id(), tools = found.tools.len(), "discovered");
             let found = Arc::new(found);
@@ -123,7 +131,7 @@ async fn read_lists(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
 
 /// A backend that is not started until it is called: what it offered before is good enough. If that is not known, it is
 /// started once to ask.
-async fn settle_idle(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
+async fn settle_idle(gateway: &Arc<Gateway>, backend: &Backend, extras: &mut Option<Extras>) -> bool {
     let mut is_known = false;
     gateway.update_slot(backend.id(), |slot| {
         is_known = slot.discovered.is_some();
@@ -132,7 +140,7 @@ async fn settle_idle(gateway: &Arc<Gateway>, backend: &Backend) -> bool {
         slot.settled |= is_known;
         news
     });
-    is_known || read_lists(gateway, backend).await
+    is_known || read_lists(gateway, backend, extras).await
 }
 
 /// Tells a legacy backend which log messages to send. Modern ones learn it from each request.
@@ -176,10 +184,12 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
             sleep(SETTLE).await;
         }
         let Some(offers) = gateway.offers() else { continue };
+        let is_complete = offers.len() == gateway.backends.len();
         let building = gateway.clone();
         let next = generation + 1;
-        let built =
-            tokio::task::spawn_blocking(move || aggregate(next, &offers, &building.rules, building.resolver.as_ref()));
+        let built = tokio::task::spawn_blocking(move || {
+            aggregate(next, &offers, is_complete, &building.rules, building.resolver.as_ref())
+        });
         match built.await.expect("aggregation does not panic") {
             Ok(catalog) => {
                 info!(tools = catalog.tools.entries().len(), names = %catalog.naming.resolver, "catalog {next} stands");
@@ -204,8 +214,23 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
 pub(crate) async fn sweep_sessions(gateway: Arc<Gateway>) {
     loop {
         sleep(SWEEP_PERIOD).await;
-        for session in gateway.sessions.abandoned() {
+        for session in gateway.sessions.sweep() {
             gateway.end_session(&session).await;
         }
+    }
+}
+
+/// Gives up calls whose clients do not come back, for ever.
+pub(crate) async fn sweep_parked(gateway: Arc<Gateway>) {
+    loop {
+        sleep(gateway.parked.sweep_period()).await;
+        gateway.parked.sweep();
+    }
+}
+
+/// Stops watching for those who listen no more, for ever.
+pub(crate) async fn forget_departed(gateway: Arc<Gateway>, mut departures: UnboundedReceiver<Arc<str>>) {
+    while let Some(watcher) = departures.recv().await {
+        gateway.forget_watcher(&watcher).await;
     }
 }

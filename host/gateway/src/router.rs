@@ -5,7 +5,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
-use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender};
+use vmcp_backend::{Backend, BackendState, EventSender};
 use vmcp_core::{
     call::{CallError, Reply},
     capability::Kind,
@@ -14,22 +14,21 @@ use vmcp_core::{
     json::RawJson,
 };
 use vmcp_mcp::{
-    bridge,
+    bridge::legacy_legacy,
     envelope::{Notification, Request},
     era::{Era, Revision},
-    error::{BACKEND_FAILED, INTERNAL_ERROR, RESOURCE_NOT_FOUND, RpcError},
+    error::{INTERNAL_ERROR, RESOURCE_NOT_FOUND, RpcError},
     meta::RequestMeta,
     object::Object,
 };
 
 use crate::{
-    admission::admit,
     authored::{self, cursor},
+    forward::{Outgoing, no_reply},
     gateway::Gateway,
-    params::{apply_argument_rules, mirrored_headers},
-    session::{LogLevel, Session},
-    subscriptions::MAX_PER_SESSION,
-    uri,
+    params::{ParamHeaders, apply_argument_rules, check_mirrored, mirrored_headers},
+    session::{LogLevel, Session, SessionTie},
+    subscriptions::MAX_PER_WATCHER,
 };
 
 /// Longest name or URI that is looked up, in bytes.
@@ -95,6 +94,8 @@ pub struct Incoming {
     /// Without `_meta`.
     pub params: Object,
     pub meta: RequestMeta,
+    /// The headers that repeat arguments; `None` where there are no headers.
+    pub param_headers: Option<ParamHeaders>,
 }
 
 impl Incoming {
@@ -105,7 +106,7 @@ impl Incoming {
             Some(raw) => Object::parse(raw).map_err(|_| RpcError::invalid_params("`params` is no object"))?,
         };
         let meta = RequestMeta::take_from(&mut params);
-        Ok(Self { method: request.method, params, meta })
+        Ok(Self { method: request.method, params, meta, param_headers: None })
     }
 
     /// Checks what every modern request has to say of itself, once `version` shows that it means to be one.
@@ -127,6 +128,8 @@ enum Route {
     Complete,
     Subscribe { on: bool },
     SetLogLevel,
+    Task,
+    ListTasks,
     Ping,
     Discover,
 }
@@ -142,6 +145,10 @@ fn route(method: &str, era: Era) -> Option<Route> {
         ("resources/list", _) => Route::List(Kind::Resource),
         ("resources/templates/list", _) => Route::List(Kind::ResourceTemplate),
         ("completion/complete", _) => Route::Complete,
+        ("tasks/get" | "tasks/cancel", _) | ("tasks/result", Era::Legacy) | ("tasks/update", Era::Modern) => {
+            Route::Task
+        }
+        ("tasks/list", Era::Legacy) => Route::ListTasks,
         ("ping", Era::Legacy) => Route::Ping,
         ("logging/setLevel", Era::Legacy) => Route::SetLogLevel,
         ("resources/subscribe", Era::Legacy) => Route::Subscribe { on: true },
@@ -162,30 +169,48 @@ impl Gateway {
         let era = caller.era();
         match route(&incoming.method, era).ok_or_else(|| RpcError::method_not_found(&incoming.method))? {
             Route::Call(kind) => self.call(caller, kind, incoming, events).await,
-            Route::List(kind) => self.list(era, kind, &incoming.params).await,
+            Route::List(kind) => self.list(era, kind, &incoming).await,
             Route::Complete => self.complete(caller, incoming, events).await,
-            Route::Subscribe { on } => self.subscribe(caller, on, incoming, events).await,
+            Route::Subscribe { on } => self.subscribe(caller, on, &incoming).await,
             Route::SetLogLevel => self.set_log_level(caller, &incoming.params),
+            Route::Task => self.about_task(caller, incoming, events).await,
+            Route::ListTasks => self.list_tasks(caller).await,
             Route::Ping => Ok(Reply::Result(authored::empty(era))),
             Route::Discover => {
                 let catalog = self.catalog_for_request().await?;
-                Ok(Reply::Result(self.host.discover(catalog.instructions.as_deref())))
+                Ok(Reply::Result(self.host.discover(&catalog.abilities, catalog.instructions.as_deref())))
             }
         }
     }
 
-    /// Shakes hands with a legacy client: its session, which is the caller's to keep, and the answer to `initialize`.
-    pub async fn initialize(&self, identity: Identity, params: &Object) -> Result<(Arc<Session>, RawJson), RpcError> {
+    /// Shakes hands with a legacy client: its session, and the answer to `initialize`. The session of a connection is the
+    /// caller's to keep.
+    pub async fn initialize(
+        &self,
+        identity: Identity,
+        params: &Object,
+        tie: SessionTie,
+    ) -> Result<(Arc<Session>, RawJson), RpcError> {
         let wanted = params.get_string("protocolVersion");
         let wanted = wanted.ok_or_else(|| RpcError::invalid_params("`protocolVersion` is no string"))?;
         let revision = Revision::negotiate(&wanted);
         let catalog = self.catalog_for_request().await?;
-        let answer = self.host.initialize(revision, catalog.instructions.as_deref());
-        Ok((Session::new(revision, identity), answer))
+        let answer = self.host.initialize(revision, &catalog.abilities, catalog.instructions.as_deref());
+        let capabilities = legacy_legacy::capabilities(&params.get_object("capabilities").to_json());
+        let session = match tie {
+            SessionTie::Id => self.sessions.begin(revision, identity, capabilities),
+            SessionTie::Connection => Session::new(revision, identity, capabilities),
+        };
+        Ok((session, answer))
     }
 
-    async fn list(&self, era: Era, kind: Kind, params: &Object) -> Result<Reply, RpcError> {
+    async fn list(&self, era: Era, kind: Kind, incoming: &Incoming) -> Result<Reply, RpcError> {
         let catalog = self.catalog_for_request().await?;
+        // Legacy clients learn once what there is, and it may have changed since.
+        if era == Era::Modern && !offers(&catalog, kind) {
+            return Err(RpcError::method_not_found(&incoming.method));
+        }
+        let params = &incoming.params;
         self.all_up().map_err(|reason| RpcError::new(INTERNAL_ERROR, reason))?;
         let after = match params.get("cursor") {
             None => None,
@@ -196,7 +221,7 @@ impl Gateway {
         };
         let (page, next) = catalog.listing(kind).page(after.as_deref());
         let next = next.map(|last| cursor::write(kind, &last));
-        Ok(Reply::Result(authored::list_page(era, kind, page, next)))
+        Ok(Reply::Result(authored::list_page(era, kind, page, next, catalog.abilities.cache(kind))))
     }
 
     /// `tools/call`, `prompts/get` and `resources/read`.
@@ -211,12 +236,15 @@ impl Gateway {
         let key = kind.key();
         let name = params.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`{key}` is no string")))?;
         let catalog = self.catalog_for_request().await?;
-        let Target { backend, original_name, entry } = self.target(&catalog, caller, kind, &name)?;
+        let Target { backend, original_name, entry } = self.target(&catalog, caller.era(), kind, &name)?;
         if *original_name != *name {
             params.set(key, RawJson::of(&&*original_name));
         }
         let mut headers = Vec::new();
         if let Some(rules) = entry.as_ref().map(|entry| &entry.arguments) {
+            if let Some(headers) = &incoming.param_headers {
+                check_mirrored(params, rules, headers)?;
+            }
             if !rules.leaves_arguments_alone() {
                 apply_argument_rules(params, rules)?;
             }
@@ -239,7 +267,7 @@ impl Gateway {
             reference.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`ref.{key}` is no string")))?;
         let catalog = self.catalog_for_request().await?;
         let nothing = || Ok(Reply::Result(authored::no_completions(caller.era())));
-        let Ok(Target { backend, original_name, .. }) = self.target(&catalog, caller, kind, &name) else {
+        let Ok(Target { backend, original_name, .. }) = self.target(&catalog, caller.era(), kind, &name) else {
             return nothing();
         };
         let offers_completions = match &*backend.state().borrow() {
@@ -254,39 +282,26 @@ impl Gateway {
         self.forward(caller, backend, Outgoing { incoming, name, headers: Vec::new() }, events).await
     }
 
-    async fn subscribe(
-        &self,
-        caller: &Caller,
-        on: bool,
-        mut incoming: Incoming,
-        events: EventSender,
-    ) -> Result<Reply, RpcError> {
+    async fn subscribe(&self, caller: &Caller, on: bool, incoming: &Incoming) -> Result<Reply, RpcError> {
         let Client::Legacy(session) = &caller.client else { return Err(RpcError::method_not_found(&incoming.method)) };
         let name = incoming.params.get_string("uri").ok_or_else(|| RpcError::invalid_params("`uri` is no string"))?;
         let catalog = self.catalog_for_request().await?;
-        let Target { backend, original_name, .. } = self.target(&catalog, caller, Kind::Resource, &name)?;
-        if on {
-            let watched = session.subscriptions.lock().expect("no panic while locked").len();
-            if watched >= MAX_PER_SESSION {
-                return Err(RpcError::invalid_params(format!("a session may watch {MAX_PER_SESSION} resources")));
-            }
-            // First, so that an update right after the subscription finds its way.
-            session.subscriptions.lock().expect("no panic while locked").insert(name.clone());
-            self.subscriptions.add(&session.id, backend.id(), &original_name);
-        } else {
-            session.subscriptions.lock().expect("no panic while locked").remove(&name);
-            if !self.subscriptions.remove(&session.id, backend.id(), &original_name) {
-                return Ok(Reply::Result(authored::empty(caller.era())));
-            }
+        let Target { backend, original_name, .. } = self.target(&catalog, caller.era(), Kind::Resource, &name)?;
+        let subscriptions = || session.subscriptions.lock().expect("no panic while locked");
+        if !on {
+            subscriptions().remove(&name);
+            self.end_watching(&session.id, backend, &original_name).await;
+            return Ok(Reply::Result(authored::empty(caller.era())));
         }
-        incoming.params.set("uri", RawJson::of(&&*original_name));
-        let outgoing = Outgoing { incoming, name: name.clone(), headers: Vec::new() };
-        let outcome = self.forward(caller, backend, outgoing, events).await;
-        if on && !matches!(outcome, Ok(Reply::Result(_))) {
-            session.subscriptions.lock().expect("no panic while locked").remove(&name);
-            self.subscriptions.remove(&session.id, backend.id(), &original_name);
+        if subscriptions().len() >= MAX_PER_WATCHER {
+            return Err(RpcError::invalid_params(format!("a session may watch {MAX_PER_WATCHER} resources")));
         }
-        outcome
+        subscriptions().insert(name.clone());
+        let outcome = self.begin_watching(&session.id, backend, &original_name).await;
+        if !matches!(outcome, Ok(None)) {
+            subscriptions().remove(&name);
+        }
+        Ok(outcome?.unwrap_or_else(|| Reply::Result(authored::empty(caller.era()))))
     }
 
     /// The level is the client's, not the backends': several clients share a backend, so the host filters for each.
@@ -300,12 +315,12 @@ impl Gateway {
         Ok(Reply::Result(authored::empty(caller.era())))
     }
 
-    async fn catalog_for_request(&self) -> Result<Arc<Catalog>, RpcError> {
+    pub(crate) async fn catalog_for_request(&self) -> Result<Arc<Catalog>, RpcError> {
         self.catalog().await.map_err(|error| RpcError::new(INTERNAL_ERROR, format!("there is no catalog: {error}")))
     }
 
     /// Where `name` leads in `catalog`.
-    fn target(&self, catalog: &Catalog, caller: &Caller, kind: Kind, name: &str) -> Result<Target<'_>, RpcError> {
+    pub(crate) fn target(&self, catalog: &Catalog, era: Era, kind: Kind, name: &str) -> Result<Target<'_>, RpcError> {
         if name.len() > MAX_NAME {
             return Err(RpcError::invalid_params(format!("a name has at most {MAX_NAME} bytes")));
         }
@@ -338,7 +353,7 @@ impl Gateway {
             };
             return Err(no_reply(&CallError::Unavailable { backend: entry.backend().clone(), reason }));
         }
-        Err(match (kind, caller.era()) {
+        Err(match (kind, era) {
             (Kind::Resource | Kind::ResourceTemplate, Era::Legacy) => {
                 RpcError::new(RESOURCE_NOT_FOUND, format!("no resource `{name}`"))
                     .with_data(serde_json::json!({ "uri": name }))
@@ -347,82 +362,32 @@ impl Gateway {
         })
     }
 
-    fn backend(&self, id: &BackendId) -> Result<&Arc<Backend>, RpcError> {
+    pub(crate) fn backend(&self, id: &BackendId) -> Result<&Arc<Backend>, RpcError> {
         self.backends.get(id).ok_or_else(|| RpcError::new(INTERNAL_ERROR, format!("backend `{id}` is gone")))
     }
 
-    fn uri_prefix(&self, backend: &BackendId) -> Option<&str> {
+    pub(crate) fn uri_prefix(&self, backend: &BackendId) -> Option<&str> {
         self.rules.backends.get(backend)?.uri_prefix.as_deref()
     }
 
     fn without_prefix<'n>(&self, backend: &BackendId, uri: &'n str) -> &'n str {
         self.uri_prefix(backend).and_then(|prefix| uri.strip_prefix(prefix)).unwrap_or(uri)
     }
+}
 
-    /// Makes the call through the admission seam, and brings the reply into the client's era.
-    async fn forward(
-        &self,
-        caller: &Caller,
-        backend: &Arc<Backend>,
-        outgoing: Outgoing,
-        events: EventSender,
-    ) -> Result<Reply, RpcError> {
-        let Outgoing { incoming: Incoming { method, params, mut meta }, name, headers } = outgoing;
-        // What a backend may ask of the client behind this call. Requests of servers cross only where they need no
-        // bridge: between modern clients and modern backends, as results that ask for input.
-        let capabilities = match caller.era() {
-            Era::Modern if era_of(backend) == Some(Era::Modern) => meta.client_capabilities.clone(),
-            _ => None,
-        };
-        if let Client::Legacy(session) = &caller.client {
-            meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
-        }
-        let capabilities = capabilities.unwrap_or_else(|| Object::default().to_json());
-        let client = ClientProfile { identity: caller.identity.clone(), capabilities };
-        let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
-        // Boxed: it is large, and would be copied through every layer above.
-        let call = Box::pin(backend.answer(request, events));
-        let answer = admit(&caller.identity, &method, &name, backend.id(), call).await;
-        let (from, reply) = answer.map_err(|error| no_reply(&error))?;
-        let reply = bridge::translate_reply(reply, &method, from, caller.era())?;
-        Ok(match (self.uri_prefix(backend.id()), reply) {
-            (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),
-            (_, reply) => reply,
-        })
+/// Whether the host says that it has this kind.
+fn offers(catalog: &Catalog, kind: Kind) -> bool {
+    match kind {
+        Kind::Tool => true,
+        Kind::Prompt => catalog.abilities.prompts,
+        Kind::Resource | Kind::ResourceTemplate => catalog.abilities.resources,
     }
 }
 
 /// Where a name leads.
-struct Target<'g> {
-    backend: &'g Arc<Backend>,
-    original_name: Arc<str>,
+pub(crate) struct Target<'g> {
+    pub backend: &'g Arc<Backend>,
+    pub original_name: Arc<str>,
     /// Absent for resources that only a tool refers to.
-    entry: Option<Arc<Entry>>,
-}
-
-/// A request on its way to a backend.
-struct Outgoing {
-    /// With the backend's own names.
-    incoming: Incoming,
-    /// The client's name for what it wants.
-    name: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-fn era_of(backend: &Backend) -> Option<Era> {
-    match &*backend.state().borrow() {
-        BackendState::Ready(info) => Some(info.era),
-        _ => None,
-    }
-}
-
-/// A call without a reply, as the client sees it.
-fn no_reply(error: &CallError) -> RpcError {
-    let mut message = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        message.push_str(": ");
-        message.push_str(&source.to_string());
-    }
-    RpcError::new(BACKEND_FAILED, message)
-        .with_data(serde_json::json!({ "backend": error.backend().as_str(), "kind": error.kind() }))
+    pub entry: Option<Arc<Entry>>,
 }

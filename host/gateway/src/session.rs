@@ -1,9 +1,14 @@
 //! Legacy clients: what `initialize` agreed on, and which requests are under way. Modern clients have no session.
+//!
+//! `table` finds sessions by their ids, `ticket` is what an id says to those who can open it.
+
+mod table;
+mod ticket;
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,10 +21,11 @@ use vmcp_core::{
 };
 use vmcp_mcp::era::Revision;
 
-/// Sessions that nobody used for so long are ended.
-pub const IDLE_LIFETIME: Duration = Duration::from_mins(30);
-/// Most sessions at a time; beyond, the longest idle one is ended.
-const MAX_SESSIONS: usize = 100_000;
+use self::ticket::{Owner, SessionNumber};
+use crate::question::Questions;
+
+pub use self::table::{IDLE_LIFETIME, LONGEST_LIFETIME, MAX_SESSIONS, SessionError, Sessions};
+
 /// Most requests of one session under way at a time.
 pub const MAX_IN_FLIGHT: usize = 1000;
 
@@ -30,6 +36,8 @@ pub struct Session {
     pub revision: Revision,
     pub identity: Identity,
     pub view: ViewId,
+    /// What the client said in `initialize` that it can be asked: a JSON object.
+    pub capabilities: RawJson,
     /// URIs whose changes the client wants to hear of, as they are advertised.
     pub subscriptions: Mutex<HashSet<String>>,
     /// Everything that the backends send, until the client says otherwise.
@@ -37,25 +45,62 @@ pub struct Session {
     /// Ends the stream that carries the session's notifications: there is one at a time.
     stream: Mutex<Option<CancellationToken>>,
     in_flight: Mutex<HashMap<RawJson, CancellationToken>>,
+    pub(crate) questions: Questions,
+    /// `None` for the session of a connection, which nobody finds by its id.
+    listing: Option<Listing>,
     started: Instant,
     /// Milliseconds after `started`.
     last_used: AtomicU64,
 }
 
+/// What only a session has that is found by its id.
+#[derive(Debug)]
+struct Listing {
+    number: SessionNumber,
+    owner: Owner,
+    /// `None`: further away than the clock reaches.
+    expires: Option<Instant>,
+}
+
+/// How it is known to which session a request belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionTie {
+    /// By the id that it carries. The session is in the table of [`Sessions`], and its id is sealed.
+    Id,
+    /// By the connection on which it comes, and with which the session ends.
+    Connection,
+}
+
 impl Session {
-    pub fn new(revision: Revision, identity: Identity) -> Arc<Self> {
-        Arc::new(Self {
-            id: uuid::Uuid::new_v4().to_string().into(),
+    /// The session of a connection. It is in no table; [`Sessions::begin`] makes those that are found by their ids.
+    pub fn new(revision: Revision, identity: Identity, capabilities: RawJson) -> Arc<Self> {
+        let id = uuid::Uuid::new_v4().to_string().into();
+        Arc::new(Self::made(id, revision, identity, ViewId::default(), capabilities, None))
+    }
+
+    fn made(
+        id: Arc<str>,
+        revision: Revision,
+        identity: Identity,
+        view: ViewId,
+        capabilities: RawJson,
+        listing: Option<Listing>,
+    ) -> Self {
+        Self {
+            id,
             revision,
             identity,
-            view: ViewId::default(),
+            view,
+            capabilities,
             subscriptions: Mutex::default(),
             log_level: Mutex::default(),
             stream: Mutex::default(),
             in_flight: Mutex::default(),
+            questions: Questions::default(),
+            listing,
             started: Instant::now(),
             last_used: AtomicU64::new(0),
-        })
+        }
     }
 
     pub fn set_log_level(&self, level: LogLevel) {
@@ -107,16 +152,35 @@ impl Session {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.last_used.load(Ordering::Relaxed)))
     }
 
-    /// Whether nothing of the session is open and it was not used for long.
-    fn is_abandoned(&self) -> bool {
+    /// Whether a stream is open or a request under way.
+    fn is_in_use(&self) -> bool {
         let has_stream = || {
             let stream = self.stream.lock().expect("no panic while locked");
             // The stream itself holds a clone; a cancelled one has ended.
             stream.as_ref().is_some_and(|stream| !stream.is_cancelled())
         };
-        self.idle() >= IDLE_LIFETIME
-            && !has_stream()
-            && self.in_flight.lock().expect("no panic while locked").is_empty()
+        self.has_requests() || has_stream()
+    }
+
+    fn has_requests(&self) -> bool {
+        !self.in_flight.lock().expect("no panic while locked").is_empty()
+    }
+
+    /// Whether the session may go: it has expired, or was not used for `longest_idle`. What is under way comes first, and
+    /// what is open counts as use.
+    fn is_over(&self, longest_idle: Duration) -> bool {
+        let is_in_use = self.is_in_use();
+        if is_in_use {
+            self.touch();
+        }
+        match self.listing.as_ref().is_some_and(Listing::has_expired) {
+            true => !self.has_requests(),
+            false => !is_in_use && self.idle() >= longest_idle,
+        }
+    }
+
+    fn has_subscriptions(&self) -> bool {
+        !self.subscriptions.lock().expect("no panic while locked").is_empty()
     }
 
     pub(crate) fn end(&self) {
@@ -124,6 +188,12 @@ impl Session {
         if let Some(stream) = self.stream.lock().expect("no panic while locked").take() {
             stream.cancel();
         }
+    }
+}
+
+impl Listing {
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| Instant::now() >= expires)
     }
 }
 
@@ -193,49 +263,5 @@ impl LogLevel {
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == text)
-    }
-}
-
-/// All sessions of the process.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    by_id: RwLock<HashMap<Arc<str>, Arc<Session>>>,
-}
-
-impl Sessions {
-    pub fn add(&self, session: Arc<Session>) {
-        let mut by_id = self.by_id.write().expect("no panic while locked");
-        let is_full = by_id.len() >= MAX_SESSIONS;
-        let oldest = || by_id.values().max_by_key(|session| session.idle()).map(|session| session.id.clone());
-        if let Some(oldest) = is_full.then(oldest).flatten() {
-            by_id.remove(&oldest).inspect(|session| session.end());
-        }
-        by_id.insert(session.id.clone(), session);
-    }
-
-    /// The session `id`, which counts as used now.
-    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
-        let session = self.by_id.read().expect("no panic while locked").get(id).cloned()?;
-        session.touch();
-        Some(session)
-    }
-
-    /// Forgets the session.
-    pub(crate) fn remove(&self, id: &str) {
-        self.by_id.write().expect("no panic while locked").remove(id);
-    }
-
-    /// The sessions that nobody used for too long.
-    pub(crate) fn abandoned(&self) -> Vec<Arc<Session>> {
-        let by_id = self.by_id.read().expect("no panic while locked");
-        by_id.values().filter(|session| session.is_abandoned()).cloned().collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.by_id.read().expect("no panic while locked").len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

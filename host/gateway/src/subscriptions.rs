@@ -1,5 +1,5 @@
-//! Which resources which legacy clients watch. Several clients share a backend's session, so the host subscribes once for all
-//! and unsubscribes with the last.
+//! Which resources which clients watch: legacy clients by their sessions, modern clients by the streams they listen on. The host
+//! watches each resource once for all of them, in the way of the backend's era, and stops with the last.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -7,66 +7,83 @@ use std::{
 };
 
 use tracing::debug;
-use vmcp_backend::{Backend, BackendInfo};
-use vmcp_core::{id::BackendId, json::RawJson};
-use vmcp_mcp::{era::Era, object::Object};
+use vmcp_backend::{Backend, BackendInfo, BackendState};
+use vmcp_core::{
+    call::{CallError, Reply},
+    capability::Kind,
+    id::BackendId,
+    json::RawJson,
+};
+use vmcp_mcp::{era::Era, error::RpcError, object::Object};
 
-use crate::discovery::ask;
+use crate::{
+    discovery::ask,
+    forward::{era_of, no_reply},
+    gateway::Gateway,
+    router::Target,
+};
 
 /// Resources that one client may watch.
-pub(crate) const MAX_PER_SESSION: usize = 1000;
+pub(crate) const MAX_PER_WATCHER: usize = 1000;
 
 /// A resource at its backend, by the backend's own URI.
 type Watched = (BackendId, String);
 
-/// The sessions that watch each resource.
+/// Who watches each resource.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     by_resource: Mutex<BTreeMap<Watched, HashSet<Arc<str>>>>,
 }
 
 impl Subscriptions {
-    /// Notes that `session` watches the resource.
-    pub(crate) fn add(&self, session: &Arc<str>, backend: &BackendId, uri: &str) {
+    /// Notes that `watcher` watches the resource.
+    pub(crate) fn add(&self, watcher: &Arc<str>, backend: &BackendId, uri: &str) {
         let mut by_resource = self.lock();
-        by_resource.entry((backend.clone(), uri.to_owned())).or_default().insert(session.clone());
+        by_resource.entry((backend.clone(), uri.to_owned())).or_default().insert(watcher.clone());
     }
 
-    /// Notes that `session` does not watch the resource any more. Whether nobody does now.
-    pub(crate) fn remove(&self, session: &str, backend: &BackendId, uri: &str) -> bool {
+    /// Notes that `watcher` does not watch the resource any more. Whether nobody does now.
+    pub(crate) fn remove(&self, watcher: &str, backend: &BackendId, uri: &str) -> bool {
         let mut by_resource = self.lock();
         let watched = (backend.clone(), uri.to_owned());
-        let Some(sessions) = by_resource.get_mut(&watched) else { return true };
-        sessions.remove(session);
-        let is_last = sessions.is_empty();
+        let Some(watchers) = by_resource.get_mut(&watched) else { return true };
+        watchers.remove(watcher);
+        let is_last = watchers.is_empty();
         if is_last {
             by_resource.remove(&watched);
         }
         is_last
     }
 
-    /// Forgets a session that ended. What nobody watches any more.
-    pub(crate) fn forget(&self, session: &str) -> Vec<Watched> {
+    /// Forgets a watcher that is gone. What nobody watches any more.
+    pub(crate) fn forget(&self, watcher: &str) -> Vec<Watched> {
         let mut given_up = Vec::new();
-        self.lock().retain(|watched, sessions| {
-            sessions.remove(session);
-            if sessions.is_empty() {
+        self.lock().retain(|watched, watchers| {
+            // What others watch is not looked at again.
+            let is_given_up = watchers.remove(watcher) && watchers.is_empty();
+            if is_given_up {
                 given_up.push(watched.clone());
             }
-            !sessions.is_empty()
+            !is_given_up
         });
         given_up
     }
 
+    /// The resources of `backend` that anybody watches, by the backend's own URIs.
+    pub(crate) fn watched_at(&self, backend: &BackendId) -> Vec<String> {
+        self.lock().keys().filter(|(id, _)| id == backend).map(|(_, uri)| uri.clone()).collect()
+    }
+
     /// Subscribes anew at a backend that was connected anew.
     pub(crate) async fn renew(&self, backend: &Backend, info: &BackendInfo) {
-        if info.era != Era::Legacy {
-            return;
-        }
-        let watched: Vec<_> =
-            self.lock().keys().filter(|(id, _)| id == backend.id()).map(|(_, uri)| uri.clone()).collect();
-        for uri in watched {
-            tell(backend, "resources/subscribe", &uri).await;
+        let watched = self.watched_at(backend.id());
+        match info.era {
+            Era::Modern => backend.watch(watched),
+            Era::Legacy => {
+                for uri in watched {
+                    drop(tell(backend, "resources/subscribe", &uri).await);
+                }
+            }
         }
     }
 
@@ -75,11 +92,100 @@ impl Subscriptions {
     }
 }
 
+impl Gateway {
+    /// Has `watcher` hear of changes of the resource. A reply is a refusal of the backend.
+    pub(crate) async fn begin_watching(
+        &self,
+        watcher: &Arc<str>,
+        backend: &Backend,
+        uri: &str,
+    ) -> Result<Option<Reply>, RpcError> {
+        let era = era_of(backend).await?;
+        // First, so that an update right after the subscription finds its way.
+        self.subscriptions.add(watcher, backend.id(), uri);
+        let outcome = match era {
+            Era::Modern => {
+                backend.watch(self.subscriptions.watched_at(backend.id()));
+                return Ok(None);
+            }
+            Era::Legacy => tell(backend, "resources/subscribe", uri).await,
+        };
+        if !matches!(outcome, Ok(Reply::Result(_))) {
+            self.subscriptions.remove(watcher, backend.id(), uri);
+        }
+        match outcome.map_err(|error| no_reply(&error))? {
+            Reply::Result(_) => Ok(None),
+            refusal @ Reply::Error(_) => Ok(Some(refusal)),
+        }
+    }
+
+    /// The opposite of [`begin_watching`](Self::begin_watching).
+    pub(crate) async fn end_watching(&self, watcher: &str, backend: &Backend, uri: &str) {
+        if self.subscriptions.remove(watcher, backend.id(), uri) {
+            self.give_up(backend, uri).await;
+        }
+    }
+
+    /// Forgets all that `watcher` watched.
+    pub(crate) async fn forget_watcher(&self, watcher: &str) {
+        for (backend, uri) in self.subscriptions.forget(watcher) {
+            if let Some(backend) = self.backends.get(&backend) {
+                self.give_up(backend, &uri).await;
+            }
+        }
+    }
+
+    async fn give_up(&self, backend: &Backend, uri: &str) {
+        match &*backend.state().borrow() {
+            BackendState::Ready(info) if info.era == Era::Legacy => {}
+            // A backend that is down is asked for nothing when it comes back.
+            _ => return backend.watch(self.subscriptions.watched_at(backend.id())),
+        }
+        drop(tell(backend, "resources/unsubscribe", uri).await);
+    }
+
+    /// Begins to watch resources for a modern client that listens on a stream; those that can be watched are told.
+    pub async fn watch(self: &Arc<Self>, uris: impl IntoIterator<Item = String>) -> Result<Watch, RpcError> {
+        let watcher: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let mut watch = Watch { gateway: self.clone(), watcher: watcher.clone(), uris: HashSet::new() };
+        let catalog = self.catalog_for_request().await?;
+        for uri in uris.into_iter().take(MAX_PER_WATCHER) {
+            let Ok(Target { backend, original_name, .. }) = self.target(&catalog, Era::Modern, Kind::Resource, &uri)
+            else {
+                continue;
+            };
+            if let Ok(None) = self.begin_watching(&watcher, backend, &original_name).await {
+                watch.uris.insert(uri);
+            }
+        }
+        Ok(watch)
+    }
+}
+
+/// Resources that a modern client watches, until this is dropped.
+pub struct Watch {
+    gateway: Arc<Gateway>,
+    watcher: Arc<str>,
+    /// As they are advertised.
+    pub uris: HashSet<String>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.uris.is_empty() {
+            // The receiver ends with the gateway, and then nothing is watched any more.
+            let _ = self.gateway.departed.send(self.watcher.clone());
+        }
+    }
+}
+
 /// Subscribes or unsubscribes in the host's own name.
-pub(crate) async fn tell(backend: &Backend, method: &'static str, uri: &str) {
-    if let Err(error) = ask(backend, method, Object::from([("uri", RawJson::of(&uri))])).await {
+async fn tell(backend: &Backend, method: &'static str, uri: &str) -> Result<Reply, CallError> {
+    let outcome = ask(backend, method, Object::from([("uri", RawJson::of(&uri))])).await;
+    if let Err(error) = &outcome {
         debug!(backend = %backend.id(), uri, %error, "`{method}` failed");
     }
+    outcome
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! JSON-RPC envelopes: what a message is, and how ours are written. `params`, `result` and `error` stay raw.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use vmcp_core::{call::Reply, json::RawJson};
 
@@ -47,6 +50,20 @@ pub enum EnvelopeError {
     /// JSON, but not a JSON-RPC 2.0 message. The id is kept where there is one, so that the error can name it.
     #[error("the message is not JSON-RPC 2.0: {what}")]
     NotJsonRpc { what: &'static str, id: Option<RawJson> },
+}
+
+/// Most members of one batch: far more than any client sends, and few enough to start at once.
+pub const MAX_BATCH: usize = 100;
+
+/// Why an array is no batch.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("the batch is not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    #[error("a batch has at most {MAX_BATCH} messages")]
+    TooLong,
+    #[error("the batch is empty")]
+    Empty,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +119,61 @@ pub fn parse(text: &Bytes) -> Result<Message, EnvelopeError> {
         }
         (_, id, ..) => Err(EnvelopeError::NotJsonRpc { what: "it is neither request, notification nor response", id }),
     }
+}
+
+/// Whether `text` means to be a batch: revisions before 2025-06-18 allow an array of messages in place of one.
+pub fn is_batch(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// Reads the messages of a batch; each may be one or not, as when it came alone.
+pub fn parse_batch(text: &Bytes) -> Result<Vec<Result<Message, EnvelopeError>>, BatchError> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let members = reader.deserialize_seq(Members).and_then(|members| reader.end().map(|()| members));
+    let members = members.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => BatchError::TooLong,
+        _ => BatchError::NotJson(error),
+    })?;
+    if members.is_empty() {
+        return Err(BatchError::Empty);
+    }
+    Ok(members.into_iter().map(|member| parse(RawJson::part_of(text, member).bytes())).collect())
+}
+
+/// The members of an array, which is not read further once there are too many.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = seq.next_element()? {
+            if members.len() == MAX_BATCH {
+                return Err(A::Error::custom("there are too many"));
+            }
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+/// Messages that are written already as one batch.
+pub fn write_batch(messages: &[Bytes]) -> Bytes {
+    let mut out = Vec::with_capacity(2 + messages.iter().map(|message| message.len() + 1).sum::<usize>());
+    out.push(b'[');
+    for (i, message) in messages.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(message);
+    }
+    out.push(b']');
+    out.into()
 }
 
 /// A request as text.
@@ -175,6 +247,45 @@ mod tests {
         check(r#"{"id":1,"method":"x"}"#, "not JSON-RPC Some(1)");
         check(r"[1]", "not JSON-RPC None");
         check(r#"{"jsonrpc":"2.0","id":1"#, "not JSON");
+    }
+
+    #[test]
+    fn batches_are_told_from_single_messages_and_read() {
+        let check = |text: &'static str, expected: &str| {
+            assert!(is_batch(text.as_bytes()), "{text}");
+            let told = match parse_batch(&Bytes::from_static(text.as_bytes())) {
+                Ok(members) => members
+                    .iter()
+                    .map(|member| match member {
+                        Ok(Message::Request(request)) => request.id.as_str().to_owned(),
+                        Ok(Message::Notification(notification)) => notification.method.clone(),
+                        Ok(Message::Response(_)) => "response".into(),
+                        Err(_) => "?".into(),
+                    })
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                Err(BatchError::Empty) => "empty".into(),
+                Err(BatchError::NotJson(_)) => "not JSON".into(),
+                Err(BatchError::TooLong) => "too long".into(),
+            };
+            assert_eq!(told, expected, "{text}");
+        };
+        check(r#"[{"jsonrpc":"2.0","id":1,"method":"a"}]"#, "1");
+        check(
+            "\n [ {\"jsonrpc\":\"2.0\",\"method\":\"b\"}, 7, [], {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1} ]\n",
+            "b ? ? response",
+        );
+        check("[]", "empty");
+        check("[1", "not JSON");
+        check("[1] x", "not JSON");
+        assert!(!is_batch(br#" {"a":[]}"#));
+        let many = format!("[{}1]", "1,".repeat(MAX_BATCH));
+        assert!(matches!(parse_batch(&many.into()), Err(BatchError::TooLong)));
+    }
+
+    #[test]
+    fn a_batch_is_written_as_an_array() {
+        assert_eq!(write_batch(&[Bytes::from_static(b"1"), Bytes::from_static(b"{}")]), "[1,{}]");
     }
 
     #[test]

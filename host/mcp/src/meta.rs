@@ -11,6 +11,8 @@ pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// The name of the extension by which calls become tasks.
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 pub const PROGRESS_TOKEN: &str = "progressToken";
 
 /// Reserved keys that speak about the message itself and therefore cross the host.

@@ -3,16 +3,20 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 use vmcp_backend::{EventSender, ServerMessage};
 use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_gateway::{
     Gateway,
+    question::Question,
     router::{Caller, Client, Incoming},
+    session::Session,
 };
 use vmcp_mcp::{
-    envelope::write_notification,
+    envelope::{Notification, Request, Response, write_notification},
     error::{INVALID_REQUEST, RpcError},
+    object::Object,
 };
 
 /// Events of one call that may wait for its client.
@@ -26,23 +30,33 @@ pub(crate) struct Exchange {
     caller: Caller,
     outcome: Pin<Box<dyn Future<Output = Result<Reply, RpcError>> + Send>>,
     events: mpsc::Receiver<ServerMessage>,
+    /// What the backend asked the client; withdrawn with the exchange.
+    questions: Vec<Question>,
     /// The outcome, while events that came before it are still to be handed on.
     done: Option<Result<Reply, RpcError>>,
 }
 
 /// What happens next in an exchange.
 pub(crate) enum Happening {
-    /// A notification for the client, as a whole message.
-    Notification(Bytes),
+    /// A notification or question for the client, as a whole message.
+    Message(Bytes),
     /// The end.
     Outcome(Result<Reply, RpcError>),
 }
 
 impl Exchange {
+    /// The session of the client behind it, if it has one.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        match &self.caller.client {
+            Client::Legacy(session) => Some(session),
+            Client::Modern { .. } => None,
+        }
+    }
+
     pub(crate) fn begin(gateway: Arc<Gateway>, caller: Caller, id: RawJson, incoming: Incoming) -> Self {
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         let outcome = Box::pin(run(gateway, caller.clone(), id.clone(), incoming, sender));
-        Self { id, caller, outcome, events, done: None }
+        Self { id, caller, outcome, events, questions: Vec::new(), done: None }
     }
 
     /// Waits for the next thing to happen. Not to be called again after the outcome.
@@ -55,7 +69,13 @@ impl Exchange {
                         self.done = Some(outcome);
                         event
                     }
-                    Err(_) => return Happening::Outcome(outcome),
+                    Err(_) => match self.withdraw() {
+                        Some(message) => {
+                            self.done = Some(outcome);
+                            return Happening::Message(message);
+                        }
+                        None => return Happening::Outcome(outcome),
+                    },
                 },
                 None => tokio::select! {
                     biased;
@@ -66,12 +86,67 @@ impl Exchange {
                     }
                 },
             };
-            // Requests of servers are not carried to clients: dropped, they are answered with "method not found".
-            if let ServerMessage::Notification(notification) = event
-                && self.caller.wants(&notification)
-            {
-                return Happening::Notification(write_notification(&notification.method, notification.params.as_ref()));
+            match event {
+                ServerMessage::Notification(notification) => {
+                    if self.caller.wants(&notification) {
+                        let message = write_notification(&notification.method, notification.params.as_ref());
+                        return Happening::Message(message);
+                    }
+                }
+                ServerMessage::Request { request, reply } => {
+                    if let Some(message) = self.ask(&request, reply) {
+                        return Happening::Message(message);
+                    }
+                }
             }
+        }
+    }
+
+    /// Takes back one of the questions that are still open: the message that tells the client.
+    pub(crate) fn withdraw(&mut self) -> Option<Bytes> {
+        while let Some(question) = self.questions.pop() {
+            if let Some(message) = question.withdrawal() {
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    /// The question for the client. `None` when it cannot be asked: dropping `reply` tells the backend.
+    fn ask(&mut self, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Bytes> {
+        let Client::Legacy(session) = &self.caller.client else { return None };
+        if self.done.is_some() || !can_answer(session, &request.method) {
+            return None;
+        }
+        self.questions.retain(|question| question.withdrawal().is_some());
+        let question = session.ask(request, reply)?;
+        let message = question.message.clone();
+        self.questions.push(question);
+        Some(message)
+    }
+}
+
+/// Whether the client said that it answers such requests: `sampling` for `sampling/createMessage`, and so on.
+fn can_answer(session: &Session, method: &str) -> bool {
+    let capability = method.split('/').next().unwrap_or_default();
+    Object::parse_lenient(Some(&session.capabilities)).get(capability).is_some()
+}
+
+/// Takes a client's answer to something that a backend asked it.
+pub(crate) fn take_answer(session: &Session, response: Response) {
+    let id = response.id.clone();
+    if !session.answer(response) {
+        let id = id.as_ref().map_or("null", RawJson::as_str);
+        warn!(id, "a client answered what its session was not asked, or what is withdrawn; nobody gets the answer");
+    }
+}
+
+/// Takes a notification of a session's client: the only ones that matter here cancel a request.
+pub(crate) fn take_notification(session: &Session, notification: &Notification) {
+    if notification.method == "notifications/cancelled" {
+        let params = Object::parse_lenient(notification.params.as_ref());
+        if let Some(id) = params.get("requestId") {
+            session.cancel(id);
         }
     }
 }

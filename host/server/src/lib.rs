@@ -6,8 +6,16 @@ pub mod guard;
 pub mod http;
 pub mod stream;
 
+mod batch;
+mod connection;
 mod exchange;
+mod headers;
 mod listen;
 mod page;
+mod post;
 mod reply;
+mod resume;
 mod sse;
+mod sse_front;
+mod stream_log;
+mod streaming;

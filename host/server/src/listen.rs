@@ -60,16 +60,19 @@ impl Listener {
             let messages: Vec<_> = match self.events.recv().await {
                 Ok(event) => self.message(&event).into_iter().collect(),
                 // Something was missed: every list may have changed.
-                Err(RecvError::Lagged(_)) => {
-                    let all = [Kind::Tool, Kind::Prompt, Kind::Resource].map(GatewayEvent::ListChanged);
-                    all.iter().filter_map(|event| self.message(event)).collect()
-                }
+                Err(RecvError::Lagged(_)) => self.all_lists_changed(),
                 Err(RecvError::Closed) => return None,
             };
             if !messages.is_empty() {
                 return Some(messages);
             }
         }
+    }
+
+    /// The messages for a client that may have missed a change of any list.
+    pub(crate) fn all_lists_changed(&self) -> Vec<Bytes> {
+        let all = [Kind::Tool, Kind::Prompt, Kind::Resource].map(GatewayEvent::ListChanged);
+        all.iter().filter_map(|event| self.message(event)).collect()
     }
 
     fn message(&self, event: &GatewayEvent) -> Option<Bytes> {

@@ -6,8 +6,8 @@ use serde_json::json;
 use vmcp_gateway::gateway::BackendStatus;
 
 use crate::{
-    http::HttpOptions,
-    reply::{self, refused},
+    http::Front,
+    reply::{self, refused, wrong_method},
 };
 
 pub(crate) fn health() -> Response {
@@ -15,7 +15,7 @@ pub(crate) fn health() -> Response {
 }
 
 /// 503 until the first catalog stands.
-pub(crate) fn ready(front: &HttpOptions) -> Response {
+pub(crate) fn ready(front: &Front) -> Response {
     let (status, body) = match front.gateway.ready() {
         Ok(()) => (StatusCode::OK, json!({ "status": "ready", "mode": "static" })),
         Err(reason) => {
@@ -26,11 +26,9 @@ pub(crate) fn ready(front: &HttpOptions) -> Response {
 }
 
 /// The backends and how they are.
-pub(crate) fn status(front: &HttpOptions, method: &Method) -> Response {
+pub(crate) fn status(front: &Front, method: &Method) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return wrong_method("GET, HEAD", "use GET or HEAD");
     }
     let backends = front.gateway.status();
     let shown: Vec<_> = backends
@@ -62,7 +60,7 @@ pub(crate) fn not_found(path: &str) -> Response {
 }
 
 /// For people who open the endpoint in a browser: what this is and how to connect.
-pub(crate) fn about(front: &HttpOptions) -> Response {
+pub(crate) fn about(front: &Front) -> Response {
     let catalog = front.gateway.current_catalog();
     let row = |backend: &BackendStatus| {
         format!(

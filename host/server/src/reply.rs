@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_mcp::{
-    envelope::write_response,
+    envelope::{EnvelopeError, write_response},
     era::Era,
     error::{
-        HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, RpcError,
+        HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, PARSE_ERROR, RpcError,
         UNSUPPORTED_PROTOCOL_VERSION,
     },
     object::Object,
@@ -27,6 +27,15 @@ pub(crate) fn message(id: &RawJson, outcome: &Result<Reply, RpcError>) -> Bytes 
 
 pub(crate) fn error_message(id: Option<&RawJson>, error: &RpcError) -> Bytes {
     write_response(id, &Reply::Error(error.to_json()))
+}
+
+/// The whole message that answers what is no message.
+pub(crate) fn envelope_error(error: &EnvelopeError) -> Bytes {
+    let (code, id) = match error {
+        EnvelopeError::NotJson(_) => (PARSE_ERROR, None),
+        EnvelopeError::NotJsonRpc { id, .. } => (INVALID_REQUEST, id.as_ref()),
+    };
+    error_message(id, &RpcError::new(code, error.to_string()))
 }
 
 /// The status of an answer: 2026-07-28 ties some errors to one, before it all answers are 200.
@@ -56,4 +65,11 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 /// A request that is refused before it is read as JSON-RPC: the reason, in the form that MCP clients read.
 pub(crate) fn refused(status: StatusCode, reason: impl Into<String>) -> Response {
     json(status, error_message(None, &RpcError::new(INVALID_REQUEST, reason))).into_response()
+}
+
+/// A request whose method the path does not have.
+pub(crate) fn wrong_method(allowed: &'static str, reason: impl Into<String>) -> Response {
+    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, reason);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }

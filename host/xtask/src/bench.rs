@@ -26,6 +26,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// What idle sessions cost, and whether those that are gone leave something behind
+    Sessions {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(crate) fn run_bench(cache: &Cache, bench: &Bench) -> anyhow::Result<()> {
@@ -34,6 +40,7 @@ pub(crate) fn run_bench(cache: &Cache, bench: &Bench) -> anyhow::Result<()> {
         Bench::Overhead { json } => ("overhead", *json),
         Bench::Start { json } => ("start", *json),
         Bench::Faults { json } => ("faults", *json),
+        Bench::Sessions { json } => ("sessions", *json),
     };
     // Apart from each other, so that what the tests need is not built into the host.
     run(&mut cache.cargo(&["build", "--release", "--locked", "--package", "vmcp-host"]))?;

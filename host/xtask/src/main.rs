@@ -5,7 +5,9 @@
 
 mod bench;
 mod cache;
+mod conformance;
 mod docs;
+mod fuzz;
 mod plugins;
 mod quality;
 mod schema;
@@ -15,7 +17,7 @@ mod test;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench::Bench, cache::Cache};
+use crate::{bench::Bench, cache::Cache, conformance::Conformance, fuzz::Fuzz};
 
 /// Builds, checks and measures vmcp-host.
 #[derive(Parser)]
@@ -60,6 +62,10 @@ enum Command {
         #[command(subcommand)]
         bench: Bench,
     },
+    /// Run the official conformance suite against the host, before a backend of each era
+    Conformance(Conformance),
+    /// Run the fuzz targets for some time
+    Fuzz(Fuzz),
     /// Check links, flags and keys that the documents name
     DocsCheck,
     /// Everything that CI runs
@@ -76,6 +82,8 @@ fn main() -> anyhow::Result<()> {
         Command::Plugins { check } => plugins::run(check),
         Command::Schema { check } => schema::run(&cache, check),
         Command::Bench { bench } => bench::run_bench(&cache, &bench),
+        Command::Conformance(wanted) => conformance::run(&cache, &wanted),
+        Command::Fuzz(fuzz) => fuzz::run_targets(&cache, &fuzz),
         Command::DocsCheck => docs::check(&cache),
         Command::Ci => ci(&cache),
     }

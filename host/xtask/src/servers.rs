@@ -28,6 +28,13 @@ pub(crate) fn install(cache: &Cache) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The official conformance suite with its Node.js, apart from the servers; the folder that it is in.
+pub(crate) fn install_suite(cache: &Cache) -> anyhow::Result<PathBuf> {
+    let dir = cache.dir().join("conformance");
+    install_node(&cache.root().join("tests/servers/conformance"), &dir)?;
+    Ok(dir)
+}
+
 fn install_node(pins: &Path, dir: &Path) -> anyhow::Result<()> {
     let files = [pins.join("package.json"), pins.join("package-lock.json")];
     let Some(stamp) = Stamp::unless_current(dir, &files)? else { return Ok(()) };

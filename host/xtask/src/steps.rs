@@ -47,6 +47,6 @@ fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-fn start_failure(command: &Command) -> String {
+pub(crate) fn start_failure(command: &Command) -> String {
     format!("`{}` cannot be started", command.get_program().to_string_lossy())
 }

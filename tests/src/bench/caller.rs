@@ -8,7 +8,7 @@ use hyper::{Request, client::conn::http1::SendRequest};
 use serde_json::{Value, json};
 
 use crate::{
-    era::{MODERN_REVISION, add_modern_meta},
+    era::{LEGACY_REVISION, MODERN_REVISION, add_modern_meta},
     http::{connect, split_url},
 };
 
@@ -18,19 +18,33 @@ pub(super) struct Caller {
     authority: String,
     path: String,
     tool: String,
+    /// Of a legacy session; without one the calls are modern.
+    session: Option<String>,
     /// The message up to its id, which comes last.
     body: String,
     next_id: u64,
 }
 
 impl Caller {
+    /// Makes modern calls.
     pub(super) async fn connect(url: &str, tool: &str, arguments: &Value) -> Self {
-        let (authority, path) = split_url(url);
         let mut params = json!({ "name": tool, "arguments": arguments });
         add_modern_meta(&mut params, &json!({}));
+        Self::new(url, tool, &params, None).await
+    }
+
+    /// Makes the calls of a legacy session.
+    pub(super) async fn of_session(url: &str, tool: &str, arguments: &Value, session: &str) -> Self {
+        let params = json!({ "name": tool, "arguments": arguments });
+        Self::new(url, tool, &params, Some(session.to_owned())).await
+    }
+
+    async fn new(url: &str, tool: &str, params: &Value, session: Option<String>) -> Self {
+        let (authority, path) = split_url(url);
         let body = format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id":"#);
         let sender = connect(authority).await.unwrap();
-        Self { sender, authority: authority.to_owned(), path: path.to_owned(), tool: tool.to_owned(), body, next_id: 1 }
+        let (authority, path, tool) = (authority.to_owned(), path.to_owned(), tool.to_owned());
+        Self { sender, authority, path, tool, session, body, next_id: 1 }
     }
 
     /// One call; what went wrong when it brought no result.
@@ -40,12 +54,16 @@ impl Caller {
         let request = Request::post(self.path.as_str())
             .header("host", self.authority.as_str())
             .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream")
-            .header("mcp-protocol-version", MODERN_REVISION)
-            .header("mcp-method", "tools/call")
-            .header("mcp-name", self.tool.as_str())
-            .body(Full::new(Bytes::from(format!("{}{id}}}", self.body))))
-            .expect("the headers are legal");
+            .header("accept", "application/json, text/event-stream");
+        let request = match &self.session {
+            Some(session) => request.header("mcp-session-id", session).header("mcp-protocol-version", LEGACY_REVISION),
+            None => request
+                .header("mcp-protocol-version", MODERN_REVISION)
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", self.tool.as_str()),
+        };
+        let body = Full::new(Bytes::from(format!("{}{id}}}", self.body)));
+        let request = request.body(body).expect("the headers are legal");
         let start = Instant::now();
         self.sender.ready().await.map_err(|error| error.to_string())?;
         let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;

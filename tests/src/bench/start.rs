@@ -49,7 +49,7 @@ pub async fn run() -> Start {
         }
         if run > 0 {
             times.push(begun.elapsed().as_secs_f64() * 1e3);
-            resident = resident.max(resident_mib(host.pid()));
+            resident = resident.max(resident_kib(host.pid()) / 1024.0);
         }
     }
     times.sort_by(f64::total_cmp);
@@ -60,10 +60,10 @@ async fn is_ready(url: &str) -> bool {
     matches!(http::get(url).await, Ok(response) if response.status == 200)
 }
 
-fn resident_mib(pid: u32) -> f64 {
+/// Resident memory of a process; zero where the system does not tell.
+pub(super) fn resident_kib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
-    kib.unwrap_or(0.0) / 1024.0
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.unwrap_or(0.0)
 }

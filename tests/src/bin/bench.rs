@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use clap::{Parser, ValueEnum};
-use vmcp_tests::bench::{faults, overhead, start};
+use vmcp_tests::bench::{faults, overhead, sessions, start};
 
 #[derive(Parser)]
 struct Arguments {
@@ -17,6 +17,7 @@ enum Bench {
     Overhead,
     Start,
     Faults,
+    Sessions,
 }
 
 #[tokio::main]
@@ -30,6 +31,11 @@ async fn main() -> anyhow::Result<()> {
         Bench::Faults => {
             let rows = faults::run().await;
             println!("{}", if json { serde_json::to_string_pretty(&rows)? } else { faults::table(&rows) });
+        }
+        Bench::Sessions => {
+            let report = sessions::run().await?;
+            println!("{}", if json { serde_json::to_string_pretty(&report)? } else { report.table() });
+            report.check()?;
         }
         Bench::Start => {
             let start = start::run().await;

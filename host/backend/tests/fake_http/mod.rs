@@ -41,7 +41,12 @@ pub(crate) struct FakeHttp {
     /// Streams that the client closed before their end.
     pub(crate) abandoned: Arc<AtomicUsize>,
     answers: broadcast::Sender<Value>,
-    told: broadcast::Sender<Value>,
+    /// For the streams between calls; of one session where it is named.
+    told: broadcast::Sender<(Option<String>, Value)>,
+    /// Streams between calls that are open.
+    pub(crate) listening: Arc<AtomicUsize>,
+    /// Times that the last of them ended.
+    pub(crate) deaf: Arc<AtomicUsize>,
     /// The one stream of HTTP+SSE.
     events: Mutex<Option<mpsc::UnboundedSender<String>>>,
 }
@@ -60,6 +65,8 @@ impl FakeHttp {
             abandoned: Arc::default(),
             answers: broadcast::channel(16).0,
             told: broadcast::channel(16).0,
+            listening: Arc::default(),
+            deaf: Arc::default(),
             events: Mutex::default(),
         });
         let router = Router::new().fallback(serve).with_state(fake.clone());
@@ -110,7 +117,13 @@ async fn serve(
             let id: Value = serde_json::from_str(headers["last-event-id"].to_str().unwrap()).unwrap();
             events(stream::iter([data(&text(&id, "resumed"))]), None)
         }
-        (Mode::Legacy, "GET") => events(told(&fake), None),
+        (Mode::Legacy, "GET") => {
+            let session = headers["mcp-session-id"].to_str().unwrap().to_owned();
+            if !fake.sessions.lock().unwrap().contains(&session) {
+                return status(StatusCode::BAD_REQUEST, "no valid session");
+            }
+            events(told(&fake, Some(session)), None)
+        }
         (Mode::Sse, "GET") => {
             let (sender, mut receiver) = mpsc::unbounded_channel();
             *fake.events.lock().unwrap() = Some(sender);
@@ -147,12 +160,12 @@ fn legacy(fake: &Arc<FakeHttp>, headers: &HeaderMap, message: Value) -> Response
     }
     match message["method"].as_str().unwrap() {
         "ping" => reply(&json!({"jsonrpc": "2.0", "id": id, "result": {}})),
-        "tools/call" => tool(fake, &message),
+        "tools/call" => tool(fake, &message, session),
         _ => reply(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}})),
     }
 }
 
-fn tool(fake: &Arc<FakeHttp>, message: &Value) -> Response {
+fn tool(fake: &Arc<FakeHttp>, message: &Value, session: &str) -> Response {
     let (id, params) = (message["id"].clone(), &message["params"]);
     match params["name"].as_str().unwrap() {
         "echo" => reply(&text(&id, params["arguments"]["text"].as_str().unwrap_or_default())),
@@ -175,13 +188,32 @@ fn tool(fake: &Arc<FakeHttp>, message: &Value) -> Response {
             events(steps.chain(stream::iter([data(&text(&id, "slow"))])), None)
         }
         "ask" => {
-            let question = json!({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": {}});
+            let method = params["arguments"]["method"].as_str().unwrap_or("elicitation/create");
+            let question = json!({"jsonrpc": "2.0", "id": "q1", "method": method, "params": {}});
             let mut answers = fake.answers.subscribe();
             let answer = stream::once(async move {
                 let answer = answers.recv().await.unwrap();
                 data(&text(&id, &answer.to_string()))
             });
             events(stream::iter([data(&question)]).chain(answer), None)
+        }
+        "ask_aside" => {
+            let question = json!({"jsonrpc": "2.0", "id": "q2", "method": "elicitation/create", "params": {}});
+            let mut answers = fake.answers.subscribe();
+            drop(fake.told.send((Some(session.to_owned()), question)));
+            events(stream::once(async move { data(&text(&id, &answers.recv().await.unwrap().to_string())) }), None)
+        }
+        "session" => reply(&text(&id, session)),
+        "odd" => {
+            let mut answer = text(&id, "odd");
+            answer["result"]["resultType"] = json!("unheard of");
+            reply(&answer)
+        }
+        "batch" | "batch_stream" => {
+            let log =
+                json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}});
+            let batch = json!([log, text(&id, "batched")]);
+            if params["name"] == "batch" { reply(&batch) } else { events(stream::iter([data(&batch)]), None) }
         }
         "cut" => events(stream::iter([format!("id: {id}\nretry: 50\ndata:\n\n")]), None),
         "never" => events(stream::pending(), Some(fake.abandoned.clone())),
@@ -191,7 +223,11 @@ fn tool(fake: &Arc<FakeHttp>, message: &Value) -> Response {
         "page" => status(StatusCode::INTERNAL_SERVER_ERROR, "<h1>oops</h1>"),
         "locked" => status(StatusCode::UNAUTHORIZED, ""),
         "change" => {
-            drop(fake.told.send(json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})));
+            let (method, params) = match params["arguments"]["uri"].as_str() {
+                Some(uri) => ("notifications/resources/updated", json!({ "uri": uri })),
+                None => ("notifications/tools/list_changed", json!({})),
+            };
+            drop(fake.told.send((None, json!({"jsonrpc": "2.0", "method": method, "params": params}))));
             reply(&text(&id, "changed"))
         }
         other => reply(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": other}})),
@@ -210,9 +246,27 @@ fn modern(fake: &Arc<FakeHttp>, headers: &HeaderMap, message: &Value) -> Respons
     }
     match method {
         "server/discover" => reply(&json!({"jsonrpc": "2.0", "id": id, "result": {"resultType": "complete",
-            "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}}, "ttlMs": 0, "cacheScope": "private"}})),
-        "tools/call" => tool(fake, message),
-        "subscriptions/listen" => events(told(fake), None),
+            "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}, "resources": {"subscribe": true}},
+            "ttlMs": 0, "cacheScope": "private"}})),
+        "tools/call" => tool(fake, message, ""),
+        "subscriptions/listen" => {
+            let confirmation = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                "params": {"notifications": params["notifications"], "_meta": {"io.modelcontextprotocol/subscriptionId": id}}});
+            let watched = params["notifications"]["resourceSubscriptions"].clone();
+            let told = told(fake, None).filter(move |event| {
+                let is_wanted = !event.contains("resources/updated")
+                    || watched.as_array().is_some_and(|w| w.iter().any(|uri| event.contains(uri.as_str().unwrap())));
+                async move { is_wanted }
+            });
+            let (listening, deaf) = (fake.listening.clone(), fake.deaf.clone());
+            listening.fetch_add(1, Ordering::SeqCst);
+            let listener = ListenerGone { listening, deaf };
+            let told = told.map(move |event| {
+                let _held = &listener;
+                event
+            });
+            events(stream::iter([data(&confirmation)]).chain(told), None)
+        }
         _ => {
             let refusal = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}});
             json_with(StatusCode::NOT_FOUND, &refusal)
@@ -258,9 +312,30 @@ fn status(status: StatusCode, text: &'static str) -> Response {
     Response::builder().status(status).body(Body::from(text)).unwrap()
 }
 
-fn told(fake: &FakeHttp) -> impl futures::Stream<Item = String> + Send + 'static {
+/// What is told to `session`, or to all.
+fn told(fake: &Arc<FakeHttp>, session: Option<String>) -> impl futures::Stream<Item = String> + Send + 'static {
     let told = fake.told.subscribe();
-    stream::unfold(told, |mut told| async move { told.recv().await.ok().map(|message| (data(&message), told)) })
+    stream::unfold((told, session), |(mut told, session)| async move {
+        loop {
+            let (to, message) = told.recv().await.ok()?;
+            if to.is_none() || to == session {
+                return Some((data(&message), (told, session)));
+            }
+        }
+    })
+}
+
+struct ListenerGone {
+    listening: Arc<AtomicUsize>,
+    deaf: Arc<AtomicUsize>,
+}
+
+impl Drop for ListenerGone {
+    fn drop(&mut self) {
+        if self.listening.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.deaf.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 fn events(

@@ -10,15 +10,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vmcp_backend::{Backend, BackendContext, BackendRequest, BackendSpec, BackendState, ServerMessage, Transport};
+use vmcp_backend::{
+    Backend, BackendContext, BackendRequest, BackendSpec, BackendState, ClientProfile, ServerMessage, Transport,
+};
 use vmcp_core::{
     call::{CallError, Reply},
     id::BackendId,
     json::RawJson,
 };
-use vmcp_mcp::{meta::RequestMeta, object::Object};
+use vmcp_mcp::{envelope::Request, meta::RequestMeta, object::Object};
 
 pub(crate) fn context() -> Arc<BackendContext> {
     Arc::new(BackendContext {
@@ -73,6 +75,34 @@ pub(crate) fn tool(name: &str, arguments: Value, meta: Value) -> BackendRequest 
     let mut params = Object::parse(&RawJson::of(&params)).unwrap();
     let meta = RequestMeta::take_from(&mut params);
     BackendRequest { method: "tools/call".into(), params, meta, ..BackendRequest::default() }
+}
+
+/// Makes `request` one of a client that can be asked what `capabilities` say.
+pub(crate) fn of_client(mut request: BackendRequest, capabilities: Value, scope: Option<&str>) -> BackendRequest {
+    request.client =
+        ClientProfile { capabilities: RawJson::of(&capabilities), scope: scope.map(Arc::from), ..ClientProfile::default() };
+    request
+}
+
+/// The request that the backend makes next.
+pub(crate) async fn question(received: &mut mpsc::Receiver<ServerMessage>) -> (Request, oneshot::Sender<Reply>) {
+    loop {
+        match received.recv().await.expect("a question comes") {
+            ServerMessage::Request { request, reply } => return (request, reply),
+            ServerMessage::Notification(_) => {}
+        }
+    }
+}
+
+/// The text of a result, or the error.
+pub(crate) fn said(reply: Reply) -> String {
+    match reply {
+        Reply::Result(result) => {
+            let result: Value = result.to_value().unwrap();
+            result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {result}")).to_owned()
+        }
+        Reply::Error(error) => error.as_str().to_owned(),
+    }
 }
 
 pub(crate) fn events() -> (mpsc::Sender<ServerMessage>, mpsc::Receiver<ServerMessage>) {

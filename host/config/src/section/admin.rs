@@ -17,11 +17,13 @@ pub struct AdminConfig {
     pub token_from: Secret,
 }
 
-/// Keys that seal session ids and state handed to clients.
+/// Keys that seal session ids and the state handed to clients: whoever has them takes up what another host began, before a
+/// restart or beside it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "Sealing")]
 pub struct SealingConfig {
-    /// Newest first: the first seals, all open. Absent: one key, made once and kept in `stateDir`.
+    /// Newest first: the first seals, all open. A key is 32 bytes as 64 hexadecimal digits or as base64, as
+    /// `openssl rand -hex 32` makes one. Absent: one key, made once and kept in `stateDir`.
     pub keys: Vec<Secret>,
 }

@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub bytes_in_flight: ByteSize,
     /// Longest wait for running calls when the host stops.
     pub shutdown_grace: GoDuration,
+    /// How long a call waits for what its client, and the person before it, is asked in its course.
+    pub input_timeout: GoDuration,
     /// Values of the `Host` header that are accepted besides the address listened on.
     pub allowed_hosts: Vec<String>,
     /// Values of the `Origin` header that are accepted besides the host's own.
@@ -31,6 +33,7 @@ impl Default for ServerConfig {
             reply_limit: ByteSize::from_mib(100),
             bytes_in_flight: ByteSize::from_mib(512),
             shutdown_grace: GoDuration::from_secs(2),
+            input_timeout: GoDuration::from_secs(600),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
         }

@@ -24,6 +24,7 @@ pub(super) fn check(document: &Document, report: &mut Report<'_>) {
     let server = &document.server;
     let path = KeyPath::root().key("server");
     positive(Some(server.shutdown_grace), true, &path.key("shutdownGrace"), report);
+    positive(Some(server.input_timeout), false, &path.key("inputTimeout"), report);
     size(Some(server.body_limit), &path.key("bodyLimit"), report);
     size(Some(server.reply_limit), &path.key("replyLimit"), report);
     size(Some(server.bytes_in_flight), &path.key("bytesInFlight"), report);

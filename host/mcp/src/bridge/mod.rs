@@ -1,13 +1,21 @@
-//! What a reply needs when client and backend are of different eras. Within one era replies cross untouched.
+//! Where a client meets a backend: what its request tells the backend, what a reply needs, and how the backend's requests for
+//! input reach the client. One file for each pair of eras, the client's first; nothing here does IO.
 //!
-//! Server requests (elicitation, sampling, roots) that cross eras are not here: they need state.
+//! Within one era replies cross untouched.
+
+mod capability;
+pub mod input;
+pub mod legacy_legacy;
+pub mod legacy_modern;
+pub mod modern_legacy;
+pub mod modern_modern;
 
 use serde_json::{Value, json};
 use vmcp_core::{call::Reply, json::RawJson};
 
 use crate::{
     era::Era,
-    error::{INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError},
+    error::{INVALID_PARAMS, RESOURCE_NOT_FOUND},
     meta::SERVER_INFO,
     object::Object,
 };
@@ -15,15 +23,12 @@ use crate::{
 const RESULT_TYPE: &str = "resultType";
 
 /// The reply to `method` as a client of era `to` expects it.
-///
-/// # Errors
-/// When a modern backend asks for input, which a legacy client can give only during the call.
-pub fn translate_reply(reply: Reply, method: &str, from: Era, to: Era) -> Result<Reply, RpcError> {
+pub fn translate_reply(reply: Reply, method: &str, from: Era, to: Era) -> Reply {
     match (reply, from, to) {
-        (Reply::Result(result), Era::Legacy, Era::Modern) => Ok(Reply::Result(to_modern(result, method))),
-        (Reply::Error(error), Era::Legacy, Era::Modern) => Ok(Reply::Error(renumber(error))),
-        (Reply::Result(result), Era::Modern, Era::Legacy) => to_legacy(result).map(Reply::Result),
-        (reply, ..) => Ok(reply),
+        (Reply::Result(result), Era::Legacy, Era::Modern) => Reply::Result(to_modern(result, method)),
+        (Reply::Error(error), Era::Legacy, Era::Modern) => Reply::Error(renumber(error)),
+        (Reply::Result(result), Era::Modern, Era::Legacy) => Reply::Result(to_legacy(result)),
+        (reply, ..) => reply,
     }
 }
 
@@ -39,16 +44,9 @@ fn to_modern(result: RawJson, method: &str) -> RawJson {
 }
 
 /// Removes what legacy revisions do not know.
-fn to_legacy(result: RawJson) -> Result<RawJson, RpcError> {
-    let Ok(mut members) = Object::parse(&result) else { return Ok(result) };
-    let result_type = members.remove(RESULT_TYPE).and_then(|value| value.as_string());
-    if result_type.as_deref() == Some("input_required") {
-        return Err(RpcError::new(
-            crate::error::INTERNAL_ERROR,
-            "the backend asks for input before it answers, which this client's protocol version cannot give",
-        ));
-    }
-    for key in ["ttlMs", "cacheScope"] {
+fn to_legacy(result: RawJson) -> RawJson {
+    let Ok(mut members) = Object::parse(&result) else { return result };
+    for key in [RESULT_TYPE, "ttlMs", "cacheScope"] {
         members.remove(key);
     }
     let mut meta = members.get_object("_meta");
@@ -59,7 +57,7 @@ fn to_legacy(result: RawJson) -> Result<RawJson, RpcError> {
             members.set("_meta", meta.to_json());
         }
     }
-    Ok(members.to_json())
+    members.to_json()
 }
 
 /// 2026-07-28 has no code of its own for a missing resource.
@@ -82,12 +80,8 @@ mod tests {
         use Era::{Legacy, Modern};
         let check = |method, from, to, reply: &str, expected: &str| {
             let reply = Reply::Result(RawJson::parse(reply.to_owned()).unwrap());
-            let got = match translate_reply(reply, method, from, to) {
-                Ok(Reply::Result(result)) => result.as_str().to_owned(),
-                Ok(Reply::Error(error)) => panic!("{error:?}"),
-                Err(error) => error.message,
-            };
-            assert_eq!(got, expected);
+            let Reply::Result(got) = translate_reply(reply, method, from, to) else { panic!() };
+            assert_eq!(got.as_str(), expected);
         };
         check("tools/call", Legacy, Legacy, r#"{"content": []}"#, r#"{"content": []}"#);
         check("tools/call", Modern, Modern, r#"{"resultType": "odd"}"#, r#"{"resultType": "odd"}"#);
@@ -107,21 +101,12 @@ mod tests {
             r#"{"resultType":"complete","ttlMs":1,"cacheScope":"public","new":1,"_meta":{"io.modelcontextprotocol/serverInfo":{},"k":2}}"#,
             r#"{"new":1,"_meta":{"k":2}}"#,
         );
-        check(
-            "tools/call",
-            Modern,
-            Legacy,
-            r#"{"resultType":"input_required"}"#,
-            "the backend asks for input before it answers, which this client's protocol version cannot give",
-        );
     }
 
     #[test]
     fn a_missing_resource_has_the_code_of_the_clients_era() {
         let error = Reply::Error(RawJson::of(&json!({"code": -32002, "message": "gone", "data": {"uri": "x"}})));
-        let Ok(Reply::Error(error)) = translate_reply(error, "resources/read", Era::Legacy, Era::Modern) else {
-            panic!()
-        };
+        let Reply::Error(error) = translate_reply(error, "resources/read", Era::Legacy, Era::Modern) else { panic!() };
         assert_eq!(error.as_str(), r#"{"code":-32602,"message":"gone","data":{"uri":"x"}}"#);
     }
 }

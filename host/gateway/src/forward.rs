@@ -1,0 +1,233 @@
+//! Carries a request to its backend, in the way of the pair of eras that client and backend are: see [`vmcp_mcp::bridge`].
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::try_join_all;
+use http::{HeaderName, HeaderValue};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender, ServerMessage};
+use vmcp_core::{
+    call::{CallError, Reply},
+    json::RawJson,
+};
+use vmcp_mcp::{
+    bridge::{
+        self,
+        input::Asked,
+        legacy_modern::{self, AfterTry, Rounds},
+        modern_legacy, modern_modern,
+    },
+    envelope::Request,
+    era::Era,
+    error::{BACKEND_FAILED, RpcError},
+    object::Object,
+};
+
+use crate::{
+    admission::admit,
+    gateway::Gateway,
+    parked::{Answer, Binding, OpenCall, Progress, Resumed},
+    router::{Caller, Client, Incoming},
+    task, uri,
+};
+
+/// Messages of a backend that may wait while a call is bridged.
+const MESSAGE_QUEUE: usize = 64;
+const INPUT_RESPONSES: &str = "inputResponses";
+const REQUEST_STATE: &str = "requestState";
+
+/// A request on its way to a backend.
+pub(crate) struct Outgoing {
+    /// With the backend's own names.
+    pub incoming: Incoming,
+    /// The client's name for what it wants.
+    pub name: String,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Gateway {
+    /// Makes the call through the admission seam, and brings the reply into the client's era.
+    pub(crate) async fn forward(
+        &self,
+        caller: &Caller,
+        backend: &Arc<Backend>,
+        outgoing: Outgoing,
+        events: EventSender,
+    ) -> Result<Reply, RpcError> {
+        let (from, to) = (caller.era(), era_of(backend).await?);
+        let may_name_task = task::may_name_task(&outgoing.incoming, from);
+        let Outgoing { incoming: Incoming { method, params, mut meta, .. }, name, headers } = outgoing;
+        let mut client = ClientProfile { identity: caller.identity.clone(), ..ClientProfile::default() };
+        match &caller.client {
+            Client::Legacy(session) => {
+                meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
+                client.capabilities = match to {
+                    Era::Legacy => session.capabilities.clone(),
+                    Era::Modern => legacy_modern::capabilities(&session.capabilities),
+                };
+                client.scope = session.keeps_roots().then(|| session.id.clone());
+            }
+            Client::Modern { .. } => {
+                if let Some(of_client) = &meta.client_capabilities {
+                    client.capabilities = match to {
+                        Era::Legacy => modern_legacy::capabilities(of_client),
+                        Era::Modern => modern_modern::capabilities(of_client),
+                    };
+                }
+            }
+        }
+        let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
+        let call = Call { caller, backend, request, name: &name };
+        let (era, reply) = match (from, to) {
+            (Era::Modern, Era::Legacy) if asks_for_input(&method) => match self.call_with_stops(call, &events).await? {
+                Stopped::Answered(answer) => answer.map_err(|error| no_reply(&error))?,
+                Stopped::Asks(result) => return Ok(Reply::Result(result)),
+            },
+            (Era::Legacy, Era::Modern) if asks_for_input(&method) => call.in_rounds(&events).await?,
+            _ => call.once(events).await.map_err(|error| no_reply(&error))?,
+        };
+        let mut reply = bridge::translate_reply(reply, &method, era, from);
+        if may_name_task {
+            reply = self.seal_tasks(&caller.identity, backend.id(), reply);
+        }
+        Ok(match (self.uri_prefix(backend.id()), reply) {
+            (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),
+            (_, reply) => reply,
+        })
+    }
+
+    /// A call of a modern client to a legacy backend, which stops when the backend wants something of the client.
+    async fn call_with_stops(&self, mut call: Call<'_>, events: &EventSender) -> Result<Stopped, RpcError> {
+        let state = call.request.params.remove(REQUEST_STATE);
+        let responses = call.request.params.remove(INPUT_RESPONSES);
+        let binding = Binding::new(&call.caller.identity, call.backend.id(), &call.request.method, call.name);
+        let capabilities = call.request.client.capabilities.clone();
+        let token = call.request.meta.progress_token.clone();
+        let resumed = match state {
+            None => None,
+            Some(state) => match self.parked.resume(&state, &Object::parse_lenient(responses.as_ref()), &binding)? {
+                Resumed::GoOn(open) => Some(open).filter(OpenCall::is_running),
+                Resumed::Ask(result) => return Ok(Stopped::Asks(result)),
+            },
+        };
+        let mut open = resumed.unwrap_or_else(|| call.begin());
+        match open.go_on(events, &capabilities, token.as_ref()).await? {
+            Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
+            Progress::Done(Ok((era, Reply::Error(error)))) => match modern_legacy::url_visits(&error, &capabilities)? {
+                Some(visits) => self.parked.park(OpenCall::to_be_made(visits), &binding).map(Stopped::Asks),
+                None => Ok(Stopped::Answered(Ok((era, Reply::Error(error))))),
+            },
+            Progress::Done(answer) => Ok(Stopped::Answered(answer)),
+        }
+    }
+}
+
+/// Where a call that may stop has come to.
+enum Stopped {
+    Answered(Answer),
+    /// The result that asks the client for input.
+    Asks(RawJson),
+}
+
+/// One call and who makes it.
+struct Call<'a> {
+    caller: &'a Caller,
+    backend: &'a Arc<Backend>,
+    request: BackendRequest,
+    name: &'a str,
+}
+
+impl Call<'_> {
+    /// The call as it is.
+    async fn once(self, events: EventSender) -> Answer {
+        let Self { caller, backend, request, name } = self;
+        let method = request.method.clone();
+        // Boxed: it is large, and would be copied through every layer above.
+        let answer = Box::pin(backend.answer(request, events));
+        admit(&caller.identity, &method, name, backend.id(), answer).await
+    }
+
+    /// The call as one that outlives the request that began it.
+    fn begin(self) -> OpenCall {
+        let (sender, messages) = mpsc::channel(MESSAGE_QUEUE);
+        let Self { caller, backend, request, name } = self;
+        let (identity, backend) = (caller.identity.clone(), backend.clone());
+        let (method, name) = (request.method.clone(), name.to_owned());
+        let answer = async move {
+            let answer = backend.answer(request, sender);
+            admit(&identity, &method, &name, backend.id(), answer).await
+        };
+        OpenCall::begin(answer, messages)
+    }
+
+    /// The call again and again, as long as the modern backend asks for input that the legacy client gives meanwhile.
+    async fn in_rounds(self, events: &EventSender) -> Result<(Era, Reply), RpcError> {
+        let Self { caller, backend, mut request, name } = self;
+        let mut rounds = Rounds::default();
+        loop {
+            let attempt = Call { caller, backend, request: request.clone(), name };
+            let (era, reply) = attempt.once(events.clone()).await.map_err(|error| no_reply(&error))?;
+            let round = match rounds.after(reply, &request.client.capabilities)? {
+                AfterTry::Done(reply) => return Ok((era, reply)),
+                AfterTry::Ask(round) => round,
+            };
+            let asking = round
+                .questions
+                .iter()
+                .map(|(key, asked)| async move { ask_client(events, asked).await.map(|answer| (key.clone(), answer)) });
+            let answers = try_join_all(asking).await?;
+            round.retry(&mut request.params, answers);
+        }
+    }
+}
+
+/// Asks the legacy client behind `events`, and waits for its answer.
+async fn ask_client(events: &EventSender, asked: &Asked) -> Result<RawJson, RpcError> {
+    let Asked { method, params } = asked;
+    let refused = |why: String| {
+        RpcError::new(BACKEND_FAILED, why).with_data(serde_json::json!({ "kind": "input", "method": method }))
+    };
+    let (reply, answered) = oneshot::channel();
+    let request = Request { id: RawJson::of(&method), method: method.clone(), params: params.clone() };
+    // Nobody listens only when the client is gone, which ends this call too.
+    let _ = events.send(ServerMessage::Request { request, reply }).await;
+    match timeout(CLIENT_ANSWERS_WITHIN, answered).await {
+        Ok(Ok(Reply::Result(answer))) => Ok(answer),
+        Ok(Ok(Reply::Error(error))) => {
+            let said = Object::parse_lenient(Some(&error)).get_string("message").unwrap_or_default();
+            Err(refused(format!("the client answered the backend's `{method}` with an error: {said}")))
+        }
+        Ok(Err(_)) => Err(refused(format!("the client cannot be asked for `{method}` now"))),
+        Err(_) => Err(refused(format!("the client did not answer `{method}` within {CLIENT_ANSWERS_WITHIN:?}"))),
+    }
+}
+
+/// How long a client, and the person before it, has to answer one question.
+const CLIENT_ANSWERS_WITHIN: Duration = Duration::from_mins(10);
+
+/// Whether the protocol lets a server ask for input in the middle of this.
+fn asks_for_input(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}
+
+/// The era of `backend`; one that is not connected yet is connected to find out.
+pub(crate) async fn era_of(backend: &Backend) -> Result<Era, RpcError> {
+    if let BackendState::Ready(info) = &*backend.state().borrow() {
+        return Ok(info.era);
+    }
+    backend.connected().await.map(|info| info.era).map_err(|error| no_reply(&error))
+}
+
+/// A call without a reply, as the client sees it.
+pub(crate) fn no_reply(error: &CallError) -> RpcError {
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        message.push_str(": ");
+        message.push_str(&source.to_string());
+    }
+    RpcError::new(BACKEND_FAILED, message)
+        .with_data(serde_json::json!({ "backend": error.backend().as_str(), "kind": error.kind() }))
+}

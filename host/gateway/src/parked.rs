@@ -1,0 +1,345 @@
+//! Calls of modern clients that a legacy backend cannot finish before its client has answered something. The call stays open
+//! at the backend; the client holds a sealed `requestState`, and its retry, on whatever connection, brings the answers.
+//!
+//! The state is bound to who called what, and good for one round: a forged, foreign, expired or used one is refused, and
+//! says so in the log. Answers that do not fit are asked for again, and the call waits on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+use vmcp_backend::{EventSender, ServerMessage};
+use vmcp_core::{
+    call::{CallError, Reply},
+    id::{BackendId, Identity},
+    json::RawJson,
+};
+use vmcp_mcp::{
+    bridge::{
+        input::{Asked, InputKind},
+        modern_legacy::Gathering,
+    },
+    envelope::{Notification, Request},
+    era::Era,
+    error::{INTERNAL_ERROR, RpcError},
+    meta::PROGRESS_TOKEN,
+    object::Object,
+};
+
+use crate::seal::{Purpose, Sealer};
+
+/// Requests of a backend that come within this time of the first are put to the client together.
+const GATHERING: Duration = Duration::from_millis(20);
+/// Calls that wait for their clients at a time.
+const MAX_PARKED: usize = 1000;
+const PROGRESS: &str = "notifications/progress";
+
+/// What a call to a backend ends with.
+pub(crate) type Answer = Result<(Era, Reply), CallError>;
+
+/// Who calls what: a `requestState` is good for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding([u8; 32]);
+
+impl Binding {
+    pub(crate) fn new(identity: &Identity, backend: &BackendId, method: &str, name: &str) -> Self {
+        let mut digest = Sha256::new();
+        for part in [&format!("{identity:?}"), backend.as_str(), method, name] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// A call that may stop for its client's input, any number of times.
+pub(crate) struct OpenCall {
+    running: Option<Running>,
+    gathering: Gathering,
+    replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    /// How often the client was asked.
+    round: u32,
+}
+
+/// A call under way at its backend. Dropped, it is cancelled there.
+struct Running {
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    messages: mpsc::Receiver<ServerMessage>,
+}
+
+/// How far a call came.
+pub(crate) enum Progress {
+    Done(Answer),
+    /// The backend waits for what was gathered.
+    Asks,
+}
+
+impl OpenCall {
+    /// A call that begins now.
+    ///
+    /// - `messages`: what the backend sends during `answer`
+    pub(crate) fn begin(
+        answer: impl Future<Output = Answer> + Send + 'static,
+        messages: mpsc::Receiver<ServerMessage>,
+    ) -> Self {
+        let running = Some(Running { answer: Box::pin(answer), messages });
+        Self { running, ..Self::to_be_made(Gathering::default()) }
+    }
+
+    /// A call that the backend takes only after the client has done what was gathered.
+    pub(crate) fn to_be_made(gathering: Gathering) -> Self {
+        Self { running: None, gathering, replies: BTreeMap::new(), round: 0 }
+    }
+
+    /// Whether the backend has begun to work on it.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Goes on until the backend has answered or wants something of the client.
+    ///
+    /// - `events`: where notifications for the client go
+    /// - `token`: the client's present progress token
+    ///
+    /// # Errors
+    /// When the backend wants what the client does not offer.
+    pub(crate) async fn go_on(
+        &mut self,
+        events: &EventSender,
+        capabilities: &RawJson,
+        token: Option<&RawJson>,
+    ) -> Result<Progress, RpcError> {
+        let Self { running: Some(Running { answer, messages }), gathering, replies, round } = self else {
+            return Ok(Progress::Asks);
+        };
+        let mut gathered = std::pin::pin!(tokio::time::sleep(GATHERING));
+        let mut is_gathering = false;
+        loop {
+            tokio::select! {
+                biased;
+                Some(message) = messages.recv() => match message {
+                    ServerMessage::Notification(notification) => {
+                        if let Some(notification) = for_round(notification, *round, token) {
+                            // A client that is gone drops the whole call.
+                            let _ = events.send(ServerMessage::Notification(notification)).await;
+                        }
+                    }
+                    // What is no input gets no answer: the backend learns that nobody offers it.
+                    ServerMessage::Request { request, .. } if InputKind::of(&request.method).is_none() => {}
+                    ServerMessage::Request { request: Request { method, params, .. }, reply } => {
+                        let key = gathering.ask(Asked { method, params }, capabilities)?;
+                        replies.insert(key, reply);
+                        if !is_gathering {
+                            is_gathering = true;
+                            gathered.as_mut().reset(tokio::time::Instant::now() + GATHERING);
+                        }
+                    }
+                },
+                answer = &mut *answer => return Ok(Progress::Done(answer)),
+                () = &mut gathered, if is_gathering => {
+                    forget_withdrawn(gathering, replies);
+                    if !gathering.is_empty() {
+                        return Ok(Progress::Asks);
+                    }
+                    is_gathering = false;
+                }
+            }
+        }
+    }
+
+    /// Gives the client's answers to the backend. Whether it waits for no more.
+    fn take_answers(&mut self, responses: &Object) -> bool {
+        forget_withdrawn(&mut self.gathering, &mut self.replies);
+        for (key, answer) in self.gathering.answer(responses) {
+            if let Some(reply) = self.replies.remove(&key) {
+                // A backend that is gone shows in the call's own answer.
+                let _ = reply.send(Reply::Result(answer));
+            }
+        }
+        self.gathering.is_empty()
+    }
+}
+
+/// What the backend itself has withdrawn need not be asked any more.
+fn forget_withdrawn(gathering: &mut Gathering, replies: &mut BTreeMap<u64, oneshot::Sender<Reply>>) {
+    replies.retain(|key, reply| {
+        let is_open = !reply.is_closed();
+        if !is_open {
+            gathering.withdraw(*key);
+        }
+        is_open
+    });
+}
+
+/// The notification as the client of this round is to see it: progress belongs to the request that waits now.
+fn for_round(mut notification: Notification, round: u32, token: Option<&RawJson>) -> Option<Notification> {
+    if round > 0 && notification.method == PROGRESS {
+        let mut params = Object::parse_lenient(notification.params.as_ref());
+        params.set(PROGRESS_TOKEN, token?.clone());
+        notification.params = Some(params.to_json());
+    }
+    Some(notification)
+}
+
+/// All calls that wait for their clients.
+pub(crate) struct ParkedCalls {
+    sealer: Arc<Sealer>,
+    lifetime: Duration,
+    table: Mutex<HashMap<Handle, Parked>>,
+}
+
+type Handle = [u8; 16];
+
+struct Parked {
+    call: OpenCall,
+    until: Instant,
+}
+
+/// What a retry brings about.
+pub(crate) enum Resumed {
+    /// The call goes on.
+    GoOn(OpenCall),
+    /// Something is still to be answered: the result that asks for it.
+    Ask(RawJson),
+}
+
+impl ParkedCalls {
+    /// - `lifetime`: how long a call waits for its client
+    pub(crate) fn new(sealer: Arc<Sealer>, lifetime: Duration) -> Self {
+        Self { sealer, lifetime, table: Mutex::default() }
+    }
+
+    /// Lays `call` aside; the result that asks the client for what the backend wants.
+    pub(crate) fn park(&self, call: OpenCall, binding: &Binding) -> Result<RawJson, RpcError> {
+        self.park_as(*uuid::Uuid::new_v4().as_bytes(), call, binding)
+    }
+
+    fn park_as(&self, handle: Handle, mut call: OpenCall, binding: &Binding) -> Result<RawJson, RpcError> {
+        call.round += 1;
+        let ticket = Ticket { handle, round: call.round, expires: unix_seconds(self.lifetime) };
+        let state = self.sealer.seal(Purpose::RequestState, &ticket.write(binding));
+        let result = call.gathering.input_required(&state);
+        let mut table = self.lock();
+        if table.len() >= MAX_PARKED {
+            let message =
+                format!("{MAX_PARKED} calls wait for input from their clients, which is the most there may be");
+            return Err(RpcError::new(INTERNAL_ERROR, message));
+        }
+        table.insert(handle, Parked { call, until: Instant::now() + self.lifetime });
+        Ok(result)
+    }
+
+    /// Takes up the call that `state` stands for, with the client's answers.
+    ///
+    /// # Errors
+    /// When the state is none of this host's, not for this call, used or too old, or its call has ended.
+    pub(crate) fn resume(&self, state: &RawJson, responses: &Object, binding: &Binding) -> Result<Resumed, RpcError> {
+        let (handle, mut call) = self.take(state, binding).map_err(|refusal| {
+            warn!(%refusal, "refused a `requestState`");
+            RpcError::invalid_params(format!("`requestState`: {refusal}; make the call anew without it"))
+        })?;
+        if call.take_answers(responses) {
+            return Ok(Resumed::GoOn(call));
+        }
+        debug!("answers are missing or do not fit, asking again");
+        self.park_as(handle, call, binding).map(Resumed::Ask)
+    }
+
+    fn take(&self, state: &RawJson, binding: &Binding) -> Result<(Handle, OpenCall), StateRefusal> {
+        let text = state.as_string().ok_or(StateRefusal::Forged)?;
+        let opened = self.sealer.open(Purpose::RequestState, &text).map_err(|_| StateRefusal::Forged)?;
+        let ticket = Ticket::read(&opened, binding)?;
+        if ticket.expires < unix_seconds(Duration::ZERO) {
+            return Err(StateRefusal::Expired);
+        }
+        let mut table = self.lock();
+        match table.get(&ticket.handle) {
+            None => Err(StateRefusal::Ended),
+            Some(parked) if parked.call.round != ticket.round => Err(StateRefusal::Used),
+            Some(_) => Ok((ticket.handle, table.remove(&ticket.handle).ok_or(StateRefusal::Ended)?.call)),
+        }
+    }
+
+    /// Gives up the calls whose clients did not come back: they are cancelled at their backends.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let given_up: Vec<_> = {
+            let mut table = self.lock();
+            let old: Vec<_> =
+                table.iter().filter(|(_, parked)| parked.until <= now).map(|(handle, _)| *handle).collect();
+            old.iter().filter_map(|handle| table.remove(handle)).collect()
+        };
+        if !given_up.is_empty() {
+            debug!(calls = given_up.len(), "gave up calls whose clients did not come back");
+        }
+    }
+
+    /// How often [`sweep`](Self::sweep) is due.
+    pub(crate) fn sweep_period(&self) -> Duration {
+        (self.lifetime / 4).clamp(Duration::from_millis(100), Duration::from_secs(10))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Handle, Parked>> {
+        self.table.lock().expect("no panic while locked")
+    }
+}
+
+/// Why a `requestState` is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum StateRefusal {
+    #[error("it was not made by this host")]
+    Forged,
+    #[error("it belongs to another call or client")]
+    Foreign,
+    #[error("it has expired")]
+    Expired,
+    #[error("it was used before")]
+    Used,
+    #[error("the call it belongs to has ended")]
+    Ended,
+}
+
+/// What a `requestState` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Ticket {
+    handle: Handle,
+    round: u32,
+    /// Seconds since 1970.
+    expires: u64,
+}
+
+impl Ticket {
+    fn write(&self, binding: &Binding) -> Vec<u8> {
+        let mut out = Vec::with_capacity(60);
+        out.extend_from_slice(&self.handle);
+        out.extend_from_slice(&self.round.to_le_bytes());
+        out.extend_from_slice(&self.expires.to_le_bytes());
+        out.extend_from_slice(&binding.0);
+        out
+    }
+
+    fn read(bytes: &[u8], binding: &Binding) -> Result<Self, StateRefusal> {
+        let parts = bytes.split_first_chunk().and_then(|(handle, rest)| {
+            let (round, rest) = rest.split_first_chunk()?;
+            let (expires, bound) = rest.split_first_chunk()?;
+            Some((*handle, u32::from_le_bytes(*round), u64::from_le_bytes(*expires), bound))
+        });
+        let (handle, round, expires, bound) = parts.ok_or(StateRefusal::Forged)?;
+        if bound != binding.0 {
+            return Err(StateRefusal::Foreign);
+        }
+        Ok(Self { handle, round, expires })
+    }
+}
+
+/// The time after `delay` from now. The wall clock: a state outlives the process that made it.
+fn unix_seconds(delay: Duration) -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(delay).as_secs()
+}

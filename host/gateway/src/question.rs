@@ -1,0 +1,153 @@
+//! What backends ask of a legacy client, and its answers: each question has an id of the session, whatever id the backend
+//! gave it, so that no client can answer what another was asked.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::oneshot;
+use vmcp_core::{call::Reply, json::RawJson};
+use vmcp_mcp::{
+    envelope::{Request, Response, write_notification, write_request},
+    object::Object,
+};
+
+use crate::session::Session;
+
+/// Questions that one client may have before it at a time.
+const MAX_OPEN: usize = 64;
+
+/// The open questions of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last_id: u64,
+    open: HashMap<u64, oneshot::Sender<Reply>>,
+}
+
+/// A question on its way to the client. Dropped before the answer came, it is withdrawn.
+#[derive(Debug)]
+pub struct Question {
+    session: Arc<Session>,
+    id: u64,
+    /// The request to send, as a whole message.
+    pub message: Bytes,
+}
+
+impl Session {
+    /// Whether the client has roots, which backends ask for once and keep.
+    pub(crate) fn keeps_roots(&self) -> bool {
+        Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
+    }
+
+    /// Puts the request of a backend to the client; its answer goes to `reply`. `None` when the client has too many
+    /// questions before it: then `reply` is dropped, and the backend learns that nobody answers.
+    pub fn ask(self: &Arc<Self>, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Question> {
+        let id = self.questions.open(reply)?;
+        let message = write_request(&RawJson::of(&id), &request.method, request.params.as_ref());
+        Some(Question { session: self.clone(), id, message })
+    }
+
+    /// Takes a response of the client; false when it answers nothing that was asked.
+    pub fn answer(&self, response: Response) -> bool {
+        let id = response.id.and_then(|id| id.as_str().parse().ok());
+        let reply = id.and_then(|id| self.questions.take(id));
+        // The backend may have gone at this very moment; then nobody wants the answer.
+        reply.map(|reply| drop(reply.send(response.reply))).is_some()
+    }
+}
+
+impl Question {
+    /// Tells the client that the question is withdrawn, if it is still open.
+    pub fn withdrawal(&self) -> Option<Bytes> {
+        let params = json!({ "requestId": self.id, "reason": "the request it belongs to has ended" });
+        let is_open = self.session.questions.lock().open.contains_key(&self.id);
+        is_open.then(|| write_notification("notifications/cancelled", Some(&RawJson::of(&params))))
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.session.questions.take(self.id);
+    }
+}
+
+impl Questions {
+    fn open(&self, reply: oneshot::Sender<Reply>) -> Option<u64> {
+        let mut table = self.lock();
+        if table.open.len() >= MAX_OPEN {
+            return None;
+        }
+        table.last_id += 1;
+        let id = table.last_id;
+        table.open.insert(id, reply);
+        Some(id)
+    }
+
+    fn take(&self, id: u64) -> Option<oneshot::Sender<Reply>> {
+        self.lock().open.remove(&id)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().expect("no panic while locked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmcp_core::id::Identity;
+    use vmcp_mcp::era::Revision;
+
+    use super::*;
+
+    fn session() -> Arc<Session> {
+        let capabilities = RawJson::parse("{}").unwrap();
+        Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, capabilities)
+    }
+
+    fn request(id: &str) -> Request {
+        Request { id: RawJson::of(&id), method: "elicitation/create".into(), params: None }
+    }
+
+    fn response(id: u64) -> Response {
+        Response { id: Some(RawJson::of(&id)), reply: Reply::Result(RawJson::of(&"yes")) }
+    }
+
+    #[tokio::test]
+    async fn an_answer_reaches_the_question_of_its_own_session_only() {
+        let (one, two) = (session(), session());
+        let (reply, answered) = oneshot::channel();
+        let question = one.ask(&request("7"), reply).unwrap();
+        assert!(!two.answer(response(1)), "another session's answer is nobody's");
+        assert!(one.answer(response(1)));
+        assert!(!one.answer(response(1)), "a question is answered once");
+        assert_eq!(answered.await.unwrap(), Reply::Result(RawJson::of(&"yes")));
+        assert_eq!(question.withdrawal(), None);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_question_is_withdrawn() {
+        let session = session();
+        let (reply, answered) = oneshot::channel();
+        let question = session.ask(&request("7"), reply).unwrap();
+        let told = question.withdrawal().unwrap();
+        assert!(told.starts_with(br#"{"jsonrpc":"2.0","method":"notifications/cancelled""#), "{told:?}");
+        drop(question);
+        assert!(answered.await.is_err());
+        assert!(!session.answer(response(1)));
+    }
+
+    #[test]
+    fn the_number_of_open_questions_is_bounded() {
+        let session = session();
+        let asked: Vec<_> = (0..=MAX_OPEN).map(|_| session.ask(&request("7"), oneshot::channel().0)).collect();
+        assert_eq!(asked.iter().flatten().count(), MAX_OPEN);
+    }
+}

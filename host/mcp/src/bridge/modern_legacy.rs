@@ -1,0 +1,212 @@
+//! Modern client, legacy backend: requests of the backend during a call are gathered into a result that asks for input; the
+//! client's retry brings the answers. The call itself stays open at the backend meanwhile.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use vmcp_core::json::RawJson;
+
+use super::{capability, input::Asked};
+use crate::{
+    error::{INVALID_PARAMS, MISSING_CLIENT_CAPABILITY, RpcError},
+    meta::TASKS_EXTENSION,
+    object::Object,
+};
+
+/// The error by which legacy servers ask for visits to URLs before a call; modern revisions do not have it.
+const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+/// What the backend is told that the client can be asked.
+pub fn capabilities(of_client: &RawJson) -> RawJson {
+    let canonical = capability::canonical(of_client, |_| true);
+    let mut members = Object::parse_lenient(Some(&canonical));
+    let mut extensions = members.get_object("extensions");
+    // Legacy tasks are no extension.
+    if extensions.remove(TASKS_EXTENSION).is_none() {
+        return canonical;
+    }
+    if extensions.is_empty() {
+        members.remove("extensions");
+    } else {
+        members.set("extensions", extensions.to_json());
+    }
+    members.to_json()
+}
+
+/// What a call waits for: the questions that the client has yet to answer, by the key it knows them under.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    asked: u64,
+    open: BTreeMap<u64, Asked>,
+}
+
+impl Gathering {
+    /// Adds a question; its key.
+    ///
+    /// # Errors
+    /// When the client said that it cannot be asked this; the call ends with this error.
+    pub fn ask(&mut self, asked: Asked, capabilities: &RawJson) -> Result<u64, RpcError> {
+        if let Some(lacking) = asked.lacking(capabilities) {
+            let message = format!("the backend asks for `{}`, which the client does not offer", asked.method);
+            return Err(
+                RpcError::new(MISSING_CLIENT_CAPABILITY, message).with_data(json!({ "requiredCapabilities": lacking }))
+            );
+        }
+        self.asked += 1;
+        self.open.insert(self.asked, Asked { params: modern_params(asked.params), ..asked });
+        Ok(self.asked)
+    }
+
+    /// The backend does not want to know any more.
+    pub fn withdraw(&mut self, key: u64) {
+        self.open.remove(&key);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Takes the client's answers: those that fit a question, which is open no more. The others stay open.
+    pub fn answer(&mut self, responses: &Object) -> Vec<(u64, RawJson)> {
+        let mut answers = Vec::new();
+        self.open.retain(|key, asked| match responses.get(&key.to_string()) {
+            Some(answer) if asked.fits(answer) => {
+                answers.push((*key, answer.clone()));
+                false
+            }
+            _ => true,
+        });
+        answers
+    }
+
+    /// The result that asks the client for all that is open.
+    ///
+    /// - `state`: what the client has to bring with its answers
+    pub fn input_required(&self, state: &str) -> RawJson {
+        let mut requests = Object::default();
+        for (key, asked) in &self.open {
+            let mut request = Object::from([("method", RawJson::of(&asked.method))]);
+            if let Some(params) = &asked.params {
+                request.set("params", params.clone());
+            }
+            requests.set(&key.to_string(), request.to_json());
+        }
+        input_required(&requests, state)
+    }
+}
+
+fn input_required(requests: &Object, state: &str) -> RawJson {
+    Object::from([
+        ("resultType", RawJson::of(&"input_required")),
+        ("inputRequests", requests.to_json()),
+        ("requestState", RawJson::of(&state)),
+    ])
+    .to_json()
+}
+
+/// The visits to URLs that a legacy error asks for before the call is made again.
+///
+/// # Errors
+/// When the client cannot be led to URLs.
+pub fn url_visits(error: &RawJson, capabilities: &RawJson) -> Result<Option<Gathering>, RpcError> {
+    let error = Object::parse_lenient(Some(error));
+    if error.get("code").map(RawJson::as_str) != Some(&URL_ELICITATION_REQUIRED.to_string()) {
+        return Ok(None);
+    }
+    let visits = error.get_object("data").get("elicitations").and_then(|list| list.to_value::<Vec<RawJson>>().ok());
+    let mut gathering = Gathering::default();
+    for visit in visits.unwrap_or_default() {
+        let mut params = Object::parse_lenient(Some(&visit));
+        params.set("mode", RawJson::of(&"url"));
+        let asked = Asked { method: "elicitation/create".to_owned(), params: Some(params.to_json()) };
+        gathering.ask(asked, capabilities)?;
+    }
+    if gathering.is_empty() {
+        let message = error.get_string("message").unwrap_or_default();
+        return Err(RpcError::new(INVALID_PARAMS, message));
+    }
+    Ok(Some(gathering))
+}
+
+/// The params of a request as modern clients know it: without what belongs to the connection with the backend.
+fn modern_params(params: Option<RawJson>) -> Option<RawJson> {
+    let raw = params?;
+    let mut members = Object::parse_lenient(Some(&raw));
+    let mut meta = members.get_object("_meta");
+    let had_token = meta.remove(crate::meta::PROGRESS_TOKEN).is_some();
+    let had_id = members.remove("elicitationId").is_some();
+    if !had_token && !had_id {
+        return Some(raw);
+    }
+    if meta.is_empty() {
+        members.remove("_meta");
+    } else {
+        members.set("_meta", meta.to_json());
+    }
+    Some(members.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> RawJson {
+        RawJson::parse(text.to_owned()).unwrap()
+    }
+
+    fn elicitation(message: &str) -> Asked {
+        let params = Object::from([("message", RawJson::of(&message))]);
+        Asked { method: "elicitation/create".into(), params: Some(params.to_json()) }
+    }
+
+    #[test]
+    fn questions_are_asked_until_each_has_an_answer_that_fits() {
+        let capabilities = json(r#"{"elicitation":{}}"#);
+        let mut gathering = Gathering::default();
+        assert_eq!(gathering.ask(elicitation("one"), &capabilities).unwrap(), 1);
+        assert_eq!(gathering.ask(elicitation("two"), &capabilities).unwrap(), 2);
+        assert_eq!(
+            gathering.input_required("s").as_str(),
+            concat!(
+                r#"{"resultType":"input_required","inputRequests":{"1":{"method":"elicitation/create","params":{"message":"one"}},"#,
+                r#""2":{"method":"elicitation/create","params":{"message":"two"}}},"requestState":"s"}"#
+            )
+        );
+        let responses =
+            json(r#"{"1":{"action":"maybe"},"2":{"action":"accept","content":{}},"3":{"action":"accept"}}"#);
+        let answers = gathering.answer(&Object::parse(&responses).unwrap());
+        assert_eq!(answers, [(2, json(r#"{"action":"accept","content":{}}"#))]);
+        assert!(gathering.answer(&Object::parse(&responses).unwrap()).is_empty(), "an answer counts once");
+        assert!(!gathering.is_empty());
+        gathering.withdraw(1);
+        assert!(gathering.is_empty());
+    }
+
+    #[test]
+    fn what_the_client_does_not_offer_ends_the_call() {
+        let error = Gathering::default().ask(elicitation("one"), &json("{}")).unwrap_err();
+        assert_eq!(error.code, MISSING_CLIENT_CAPABILITY);
+        assert_eq!(error.data, Some(json!({"requiredCapabilities": {"elicitation": {}}})));
+    }
+
+    #[test]
+    fn an_error_that_asks_for_visits_becomes_questions() {
+        let error = json(
+            r#"{"code":-32042,"message":"m","data":{"elicitations":[{"elicitationId":"e","url":"https://example.org","message":"go"}]}}"#,
+        );
+        let able = json(r#"{"elicitation":{"url":{}}}"#);
+        let gathering = url_visits(&error, &able).unwrap().unwrap();
+        assert!(gathering.input_required("s").as_str().contains(
+            r#""1":{"method":"elicitation/create","params":{"url":"https://example.org","message":"go","mode":"url"}}"#
+        ));
+        assert_eq!(url_visits(&error, &json("{}")).unwrap_err().code, MISSING_CLIENT_CAPABILITY);
+        assert!(url_visits(&json(r#"{"code":-32602,"message":"m"}"#), &able).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_tasks_extension_is_not_offered_to_legacy_backends() {
+        let check = |text: &str, expected: &str| assert_eq!(capabilities(&json(text)).as_str(), expected, "{text}");
+        check(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}},"roots":{}}"#, r#"{"roots":{}}"#);
+        check(r#"{"extensions":{"io.modelcontextprotocol/tasks":{},"x/y":{}}}"#, r#"{"extensions":{"x/y":{}}}"#);
+    }
+}
