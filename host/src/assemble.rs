@@ -16,8 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
-    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, Secret, SessionSharing,
-    TransportConfig,
+    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, Secret,
+    SessionSharing, TransportConfig,
 };
 use vmcp_core::{extension::ConflictResolver, json::RawJson};
 use vmcp_gateway::{

@@ -82,11 +82,16 @@ impl TestClient {
             return EventStream { response };
         }
         let wanted = json!({ "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true });
+        self.listen_for(wanted).await.0
+    }
+
+    /// Opens a stream of the modern era for what is `wanted`; with it comes what was acknowledged.
+    pub async fn listen_for(&self, wanted: Value) -> (EventStream, Value) {
         let pending = self.start("subscriptions/listen", json!({ "notifications": wanted })).await;
         let mut stream = EventStream { response: pending.response };
         let first = stream.next().await;
         assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{first}");
-        stream
+        (stream, first)
     }
 
     /// Sends a message as it is, with the headers of this client.

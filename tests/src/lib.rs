@@ -17,7 +17,7 @@ pub mod real;
 mod stdio_client;
 
 pub use self::{
-    client::{PendingCall, TestClient},
+    client::{EventStream, PendingCall, TestClient},
     era::Era,
     fake::{Behaviour, FakeBackend},
     fixture::FixtureBackend,

@@ -103,7 +103,7 @@ pub(crate) enum Taken {
     /// It is answered with this message at once.
     Answered(Bytes),
     /// A client is asked.
-    Asked(Question),
+    Asked(Box<Question>),
     /// It is known already: streams that are resumed may repeat themselves.
     Known,
 }
@@ -186,7 +186,8 @@ impl Audience {
             listener
         };
         let put = listener.map(|listener| Put::to(listener, request.clone()));
-        Taken::Asked(Question { open: Open { audience: self.clone(), key }, request, put, withdrawn })
+        let open = Open { audience: self.clone(), key };
+        Taken::Asked(Box::new(Question { open, request, put, withdrawn }))
     }
 
     /// The server does not want to know any more what it asked.

@@ -16,11 +16,11 @@ use tokio::{
     sync::{Notify, broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use vmcp_core::{
     call::{CallError, Reply},
-    id::{BackendId, Identity},
+    id::BackendId,
 };
 use vmcp_mcp::{
     envelope::{Notification, write_notification},
@@ -31,11 +31,11 @@ use crate::{
     connect::{ConnectError, Connector, Opened},
     handshake::BackendInfo,
     listen::{self, Ears},
-    message::{BackendChange, BackendRequest, BackendState, ClientProfile, EventSender},
+    live::Live,
+    message::{BackendChange, BackendRequest, BackendState, EventSender},
     pool::{self, Pool},
     report::{BackendReport, Record},
     retry::Delays,
-    session::Session,
     slots::Slots,
     spec::{BackendContext, BackendSpec, Transport},
 };
@@ -44,8 +44,6 @@ use crate::{
 const CHANGES: usize = 64;
 /// A connection that held so long is restored at once when it breaks.
 const SERVED_LONG: Duration = Duration::from_secs(10);
-/// What a suspected backend has to show that it lives.
-const VERIFICATION: Duration = Duration::from_secs(5);
 /// Between two verifications.
 const VERIFICATION_PAUSE: Duration = Duration::from_secs(1);
 /// Sessions beside the host's own end after so long without a call, unless the configuration says otherwise.
@@ -72,22 +70,6 @@ pub struct Backend {
     stop_grace: Mutex<Duration>,
     is_started: AtomicBool,
     record: Mutex<Record>,
-}
-
-/// A connected backend.
-struct Live {
-    info: Arc<BackendInfo>,
-    /// The host's own session, which clients share that can be asked nothing.
-    control: Session,
-    pool: Pool,
-    /// A session for discovery could not be opened.
-    refuses_everyone: AtomicBool,
-    shares_sessions: bool,
-    since: Instant,
-    /// A call or stream failed in a way that may mean that the backend is gone.
-    suspicion: Arc<Notify>,
-    /// Ends what listens on this connection.
-    _stop_listening: DropGuard,
 }
 
 /// Why a connection is given up.
@@ -375,22 +357,11 @@ impl Backend {
             tasks: self.context.tasks.clone(),
         };
         listen::start(&control, ears, self.watched.subscribe());
-        let kind = match &control {
-            Session::Duplex { process: Some(_), .. } => pool::Kind::Process { per_key: self.spec.max_processes },
-            Session::Duplex { .. } => pool::Kind::Connection,
-            Session::LegacyHttp(_) | Session::ModernHttp(_) => pool::Kind::Name,
-        };
-        let pool = Pool::new(self.spec.id.clone(), self.connector.clone(), self.context.tasks.clone(), kind);
-        Ok(Arc::new(Live {
-            info,
-            control,
-            pool,
-            refuses_everyone: AtomicBool::new(false),
-            shares_sessions: self.spec.shared_sessions,
-            since: Instant::now(),
-            suspicion,
-            _stop_listening: stop_listening.drop_guard(),
-        }))
+        let make_pool =
+            |kind| Pool::new(self.spec.id.clone(), self.connector.clone(), self.context.tasks.clone(), kind);
+        let pool = make_pool(pool::Kind::of(&control, self.spec.max_processes));
+        let shares_sessions = self.spec.shared_sessions;
+        Ok(Arc::new(Live::new(info, control, pool, shares_sessions, suspicion, stop_listening.drop_guard())))
     }
 
     /// Looks after a connection until it ends.
@@ -433,8 +404,7 @@ impl Backend {
 
     /// Takes the connection away from callers if nobody has used it for so long.
     fn retire(&self, live: &Live, idle: Duration) -> bool {
-        let last_used = || live.control.last_used().max(live.since).max(live.pool.last_used().unwrap_or(live.since));
-        let is_idle = || self.slots.in_flight() == 0 && last_used().elapsed() >= idle;
+        let is_idle = || self.slots.in_flight() == 0 && live.last_used().elapsed() >= idle;
         if !is_idle() {
             return false;
         }
@@ -445,68 +415,5 @@ impl Backend {
         }
         self.live.store(taken);
         false
-    }
-}
-
-impl Live {
-    async fn call(
-        &self,
-        mut request: BackendRequest,
-        events: EventSender,
-        limit: Duration,
-    ) -> Result<Reply, CallError> {
-        if self.shares_sessions {
-            request.client.identity = Identity::Anonymous;
-        }
-        if self.info.era == Era::Modern {
-            request.client.put_modern();
-            return self.control.call(request, events, limit).await;
-        }
-        if self.shares_control(&request.client) {
-            return self.control.call(request, events, limit).await;
-        }
-        let lease = match self.pool.acquire(&request.client, limit).await {
-            Ok(lease) => lease,
-            Err(error) if request.client.is_everyone() && !self.control.is_closed() => {
-                warn!(%error, "cannot open a session for discovery: the backend is asked as a client without capabilities");
-                self.refuses_everyone.store(true, Ordering::Relaxed);
-                return self.control.call(request, events, limit).await;
-            }
-            Err(error) => return Err(error),
-        };
-        let outcome = lease.session.call(request, events, limit).await;
-        if !matches!(outcome, Err(CallError::Timeout { .. })) {
-            lease.give_back();
-        }
-        outcome
-    }
-
-    /// Whether the host's own session is as good as one for this client.
-    fn shares_control(&self, client: &ClientProfile) -> bool {
-        let is_nobody = client.identity == Identity::Anonymous && client.is_mute();
-        is_nobody || (client.is_everyone() && self.refuses_everyone.load(Ordering::Relaxed))
-    }
-
-    /// Has the supervisor look whether the backend is still there. Connections that notice their end need no suspicion.
-    fn suspect(&self) {
-        if self.control.closed().is_none() {
-            self.suspicion.notify_one();
-        }
-    }
-
-    /// Whether the backend is still there; a slow one is.
-    async fn verify(&self) -> Result<(), String> {
-        match self.control.verify(VERIFICATION).await {
-            Ok(()) | Err(CallError::Timeout { .. }) => Ok(()),
-            Err(error) => Err(ConnectError::from(error).to_string()),
-        }
-    }
-
-    fn pids(&self) -> Vec<u32> {
-        self.control.pid().into_iter().chain(self.pool.pids()).collect()
-    }
-
-    async fn close(&self, grace: Duration) {
-        futures::join!(self.control.close(grace), self.pool.close(grace));
     }
 }

@@ -136,12 +136,7 @@ impl Connector {
         self.spec.start_timeout
     }
 
-    async fn open_stdio(
-        &self,
-        launch: &Launch<'_>,
-        era: Option<Era>,
-        role: Role,
-    ) -> Result<Opened, ConnectError> {
+    async fn open_stdio(&self, launch: &Launch<'_>, era: Option<Era>, role: Role) -> Result<Opened, ConnectError> {
         let host_info = &self.context.host_info;
         let begin = || stdio::start(&self.spec, launch, &self.context, role.clone(), self.changes.clone());
         let mut link = EndOnDrop(Some(begin()?));

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -75,8 +75,8 @@ pub(crate) struct Duplex {
     pending: PendingCalls,
     next_id: AtomicU64,
     audience: Arc<Audience>,
-    /// Subscriptions that the server has not confirmed yet, by the id of the request.
-    unconfirmed: Mutex<HashMap<u64, oneshot::Sender<()>>>,
+    /// Subscriptions at a modern server by the id of the request, and who waits for the confirmation.
+    subscriptions: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
     changes: broadcast::Sender<BackendChange>,
     tasks: TaskTracker,
     closed: CancellationToken,
@@ -103,7 +103,7 @@ impl Duplex {
             pending: PendingCalls::default(),
             next_id: AtomicU64::new(1),
             audience: Audience::new(role),
-            unconfirmed: Mutex::default(),
+            subscriptions: Mutex::default(),
             changes,
             tasks,
             closed: CancellationToken::new(),
@@ -170,7 +170,7 @@ impl Duplex {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (events, _) = mpsc::channel(1);
         let message = compose::own_modern_request(id, method, params, &empty_object(), &self.host_info);
-        let _unconfirmed = Unconfirmed::new(self, id, confirmed);
+        let _subscribed = Subscribed::new(self, id, confirmed);
         self.exchange(id, message, &Listener::new(events, None), limit, true).await
     }
 
@@ -273,7 +273,10 @@ impl Duplex {
                     listener.progress(notification.params.as_ref(), &self.tasks);
                 }
             }
-            CANCELLED => self.audience.withdraw(&notification),
+            CANCELLED => {
+                self.audience.withdraw(&notification);
+                self.end_subscription(&notification);
+            }
             ACKNOWLEDGED => self.confirm(&notification),
             _ => self.pass_on(notification),
         }
@@ -295,13 +298,23 @@ impl Duplex {
     fn confirm(&self, acknowledgement: &Notification) {
         let meta = Object::parse_lenient(acknowledgement.params.as_ref()).get_object("_meta");
         let id: Option<u64> = meta.get(SUBSCRIPTION_ID).and_then(|id| id.as_str().trim_matches('"').parse().ok());
-        if let Some(confirmed) = id.and_then(|id| self.unconfirmed().remove(&id)) {
+        if let Some(confirmed) = id.and_then(|id| self.subscriptions().get_mut(&id)?.take()) {
             let _ = confirmed.send(());
         }
     }
 
-    fn unconfirmed(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
-        self.unconfirmed.lock().expect("no panic while held")
+    /// A modern server ends a subscription by cancelling the request for it.
+    fn end_subscription(&self, cancellation: &Notification) {
+        let id = Object::parse_lenient(cancellation.params.as_ref())
+            .get("requestId")
+            .and_then(|id| id.as_str().parse().ok());
+        if let Some(id) = id.filter(|id| self.subscriptions().contains_key(id)) {
+            self.pending.resolve(id, Ok(Reply::Result(empty_object())));
+        }
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, HashMap<u64, Option<oneshot::Sender<()>>>> {
+        self.subscriptions.lock().expect("no panic while held")
     }
 
     /// Answers a request of the backend, or hands it to the client that it must be meant for.
@@ -414,21 +427,21 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-/// A subscription that waits to be confirmed.
-struct Unconfirmed<'a> {
+/// Keeps a subscription in the table of its connection.
+struct Subscribed<'a> {
     duplex: &'a Duplex,
     id: u64,
 }
 
-impl<'a> Unconfirmed<'a> {
+impl<'a> Subscribed<'a> {
     fn new(duplex: &'a Duplex, id: u64, confirmed: oneshot::Sender<()>) -> Self {
-        duplex.unconfirmed().insert(id, confirmed);
+        duplex.subscriptions().insert(id, Some(confirmed));
         Self { duplex, id }
     }
 }
 
-impl Drop for Unconfirmed<'_> {
+impl Drop for Subscribed<'_> {
     fn drop(&mut self) {
-        self.duplex.unconfirmed().remove(&self.id);
+        self.duplex.subscriptions().remove(&self.id);
     }
 }

@@ -12,9 +12,7 @@ use vmcp_core::{
     call::{CallError, Reply},
     id::BackendId,
 };
-use vmcp_mcp::{
-    envelope::{self, BatchError, EnvelopeError, Message, Notification, Request, Response},
-};
+use vmcp_mcp::envelope::{self, BatchError, EnvelopeError, Message, Notification, Request, Response};
 
 use crate::{
     audience::{Audience, CANCELLED},
@@ -183,7 +181,8 @@ impl Exchange<'_> {
         match message {
             Message::Response(response) => {
                 let reply = self.reply_of(response);
-                let dropped = |fault: &Fault| debug!(backend = %self.endpoint.client.backend(), ?fault, "dropped a reply");
+                let dropped =
+                    |fault: &Fault| debug!(backend = %self.endpoint.client.backend(), ?fault, "dropped a reply");
                 return reply.inspect_err(dropped).ok();
             }
             Message::Notification(notification) => self.hear(notification).await,

@@ -51,12 +51,9 @@ pub fn read_events(chunks: &[&[u8]], limit: usize) -> SeenEvents {
     let mut seen = Vec::new();
     loop {
         match events.next().now_or_never().expect("the whole body is there") {
-            Some(Ok(event)) => seen.push(SeenEvent {
-                kind: event.kind,
-                data: event.data.to_vec(),
-                id: event.id,
-                retry: event.retry,
-            }),
+            Some(Ok(event)) => {
+                seen.push(SeenEvent { kind: event.kind, data: event.data.to_vec(), id: event.id, retry: event.retry })
+            }
             Some(Err(StreamError::TooLong | StreamError::NoRoom | StreamError::Broken(_))) => {
                 return SeenEvents { seen, is_broken: true };
             }

@@ -21,6 +21,7 @@ mod http;
 mod line;
 mod listen;
 mod listener;
+mod live;
 mod local;
 mod message;
 mod noise;

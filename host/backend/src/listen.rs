@@ -29,8 +29,9 @@ const GOOD: Duration = Duration::from_secs(10);
 /// After so many short streams in a row the longest wait applies at once.
 const SHORT_STREAMS: usize = 6;
 const RENEWAL: Duration = Duration::from_secs(30);
-/// How long the first call of a client's session waits for the stream: a server drops what it has to say where there is none.
-const OPENING: Duration = Duration::from_secs(1);
+/// How long the first call of a client's session waits for the stream: a server drops what it has to say where there is none,
+/// but some answer only when they have something to say.
+const OPENING: Duration = Duration::from_millis(300);
 
 /// The lists that a server can tell changes of: its capability, the name in a subscription, and the kind.
 pub(crate) const LISTS: [(&str, &str, Kind); 3] = [

@@ -56,6 +56,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// - `control`: the host's own session
+    /// - `per_key`: processes per key
+    pub(crate) fn of(control: &Session, per_key: usize) -> Self {
+        match control {
+            Session::Duplex { process: Some(_), .. } => Self::Process { per_key },
+            Session::Duplex { .. } => Self::Connection,
+            Session::LegacyHttp(_) | Session::ModernHttp(_) => Self::Name,
+        }
+    }
+
     fn limit(self) -> usize {
         if matches!(self, Self::Process { .. }) { MAX_PROCESSES } else { MAX_SESSIONS }
     }
@@ -106,6 +116,10 @@ impl Pool {
         Self { backend, connector, tasks, kind, room, next_number: AtomicU64::new(0), entries: Mutex::default() }
     }
 
+    pub(crate) fn backend(&self) -> &BackendId {
+        &self.backend
+    }
+
     /// A session for `client`, opened if there is none to be had.
     ///
     /// - `patience`: longest wait for a session that serves one call at a time
@@ -142,7 +156,8 @@ impl Pool {
 
     async fn open(&self, entry: &Arc<Entry>, client: &ClientProfile) -> Result<(u64, Session), CallError> {
         let room = self.make_room()?;
-        let session = self.connector.open_for(client.role()).await.map_err(|error| self.unavailable(&error))?;
+        let session =
+            Box::pin(self.connector.open_for(client.role())).await.map_err(|error| self.unavailable(&error))?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let pooled = Pooled { number, session: session.clone(), is_out: entry.is_exclusive, _room: room };
         if let Err(pooled) = entry.add(pooled) {
@@ -199,7 +214,7 @@ impl Pool {
 
     /// Ends the sessions of the client that has this scope.
     pub(crate) fn end_scope(&self, scope: &str) {
-        let ended: Vec<_> = self.of_scope(scope, |entries, key| entries.remove(key));
+        let ended: Vec<_> = self.of_scope(scope, HashMap::remove);
         self.end_aside(ended.iter().flat_map(|entry| entry.end()));
     }
 

@@ -54,11 +54,7 @@ pub(crate) async fn open(
     }
 }
 
-async fn introduce(
-    duplex: &Arc<Duplex>,
-    host_info: &RawJson,
-    patience: Duration,
-) -> Result<BackendInfo, ConnectError> {
+async fn introduce(duplex: &Arc<Duplex>, host_info: &RawJson, patience: Duration) -> Result<BackendInfo, ConnectError> {
     let params = handshake::initialize_params(&duplex.audience().role.capabilities(), host_info);
     let reply = duplex.ask(handshake::INITIALIZE, &params, patience).await?;
     let info = handshake::read_initialize(&reply).map_err(ConnectError::new)?;

@@ -164,11 +164,7 @@ pub(crate) struct Established {
 }
 
 impl LegacySession {
-    pub(crate) async fn open(
-        endpoint: Arc<Endpoint>,
-        role: Role,
-        limit: Duration,
-    ) -> Result<Self, SessionError> {
+    pub(crate) async fn open(endpoint: Arc<Endpoint>, role: Role, limit: Duration) -> Result<Self, SessionError> {
         let audience = Audience::new(role);
         let established = establish(&endpoint, &audience, limit).await?;
         Ok(Self {
@@ -227,13 +223,16 @@ impl LegacySession {
 
     /// Sends the message; once more in a new session if the server does not know the present one any more.
     async fn exchange(&self, id: u64, body: Bytes, listener: &Arc<Listener>, limit: Duration) -> Result<Reply, Fault> {
-        let established = self.established();
-        match self.exchange_in(&established, id, body.clone(), listener).await {
-            Err(Fault::SessionGone) => {
-                let renewed = self.renew(&established, limit).await.map_err(SessionError::into_fault)?;
-                self.exchange_in(&renewed, id, body, listener).await
+        let mut established = self.established();
+        let mut may_renew = true;
+        loop {
+            match self.exchange_in(&established, id, body.clone(), listener).await {
+                Err(Fault::SessionGone) if may_renew => {
+                    may_renew = false;
+                    established = Box::pin(self.renew(&established, limit)).await.map_err(SessionError::into_fault)?;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
     }
 

@@ -15,6 +15,7 @@ use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_mcp::{envelope::Message, object::Object};
 
 use crate::{
+    audience::CANCELLED,
     compose,
     duplex::{ACKNOWLEDGED, Duplex, change_told_by},
     event_stream::EventStream,
@@ -205,6 +206,7 @@ async fn hear(mut events: EventStream, ears: &Ears, confirm: oneshot::Sender<()>
                         let _ = confirm.send(());
                     }
                 }
+                Ok(Message::Notification(notification)) if notification.method == CANCELLED => return,
                 Ok(Message::Notification(notification)) => {
                     if let Some(change) = change_told_by(&notification) {
                         drop(ears.changes.send(change));

@@ -11,9 +11,7 @@ use fake_http::{FakeHttp, Mode};
 use serde_json::{Value, json};
 use support::{call, events, of_client, question, said, sse, start, streamable, text, tool, wait_for};
 use tokio::time::timeout;
-use vmcp_backend::{
-    Backend, BackendChange, BackendRequest, BackendState, ClientProfile, ServerMessage, Transport,
-};
+use vmcp_backend::{Backend, BackendChange, BackendRequest, BackendState, ClientProfile, ServerMessage, Transport};
 use vmcp_core::{
     call::{CallError, Reply},
     capability::Kind,
@@ -308,10 +306,9 @@ async fn discovery_shows_all_capabilities_to_either_era() {
             Mode::Legacy => (&message["params"]["capabilities"], json!({"listChanged": true})),
             _ => (&message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"], json!({})),
         };
-        let expected = json!({"elicitation": {"form": {}, "url": {}}, "roots": changes, "sampling": {"context": {}, "tools": {}}});
+        let expected =
+            json!({"elicitation": {"form": {}, "url": {}}, "roots": changes, "sampling": {"context": {}, "tools": {}}});
         assert_eq!(*told, expected);
-        drop(seen);
-        backend.stop(GRACE).await;
     }
 }
 
@@ -351,11 +348,13 @@ async fn a_backend_sees_the_configured_headers_and_those_of_the_protocol_only() 
         let Transport::StreamableHttp { headers, .. } = &mut spec.transport else { panic!() };
         headers.insert("authorization", "Bearer of the host".parse().unwrap());
         let backend = start(spec);
-        let meta = json!({"authorization": "Bearer of the client", "io.modelcontextprotocol/clientInfo": {"name": "client"}});
+        let meta =
+            json!({"authorization": "Bearer of the client", "io.modelcontextprotocol/clientInfo": {"name": "client"}});
         call(&backend, tool("echo", json!({}), meta)).await.unwrap();
         for (headers, message) in fake.seen.lock().unwrap().iter() {
             assert_eq!(headers["authorization"], "Bearer of the host");
-            let known = ["authorization", "content-type", "accept", "host", "content-length", "accept-encoding", "user-agent"];
+            let known =
+                ["authorization", "content-type", "accept", "host", "content-length", "accept-encoding", "user-agent"];
             let odd = headers.keys().find(|name| !known.contains(&name.as_str()) && !name.as_str().starts_with("mcp-"));
             assert_eq!(odd, None);
             let info = &message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"];
@@ -383,7 +382,9 @@ async fn a_batch_is_read_as_its_messages() {
         let (sender, mut received) = events();
         let reply = backend.call(tool(name, json!({}), json!({})), sender).await.unwrap();
         assert_eq!(said(reply), "batched");
-        assert!(matches!(received.recv().await, Some(ServerMessage::Notification(n)) if n.method == "notifications/message"));
+        assert!(
+            matches!(received.recv().await, Some(ServerMessage::Notification(n)) if n.method == "notifications/message")
+        );
     }
     backend.stop(GRACE).await;
 }

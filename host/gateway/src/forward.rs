@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 use http::{HeaderName, HeaderValue};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -50,7 +50,19 @@ pub(crate) struct Outgoing {
 
 impl Gateway {
     /// Makes the call through the admission seam, and brings the reply into the client's era.
-    pub(crate) async fn forward(
+    ///
+    /// Boxed: it is large, and would be copied through every layer above.
+    pub(crate) fn forward<'a>(
+        &'a self,
+        caller: &'a Caller,
+        backend: &'a Arc<Backend>,
+        outgoing: Outgoing,
+        events: EventSender,
+    ) -> BoxFuture<'a, Result<Reply, RpcError>> {
+        Box::pin(self.forward_unboxed(caller, backend, outgoing, events))
+    }
+
+    async fn forward_unboxed(
         &self,
         caller: &Caller,
         backend: &Arc<Backend>,
@@ -145,8 +157,7 @@ impl Call<'_> {
     async fn once(self, events: EventSender) -> Answer {
         let Self { caller, backend, request, name } = self;
         let method = request.method.clone();
-        // Boxed: it is large, and would be copied through every layer above.
-        let answer = Box::pin(backend.answer(request, events));
+        let answer = backend.answer(request, events);
         admit(&caller.identity, &method, name, backend.id(), answer).await
     }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -70,6 +71,14 @@ impl Question {
         let params = json!({ "requestId": self.id, "reason": "the request it belongs to has ended" });
         let is_open = self.session.questions.lock().open.contains_key(&self.id);
         is_open.then(|| write_notification("notifications/cancelled", Some(&RawJson::of(&params))))
+    }
+
+    /// Ready once nobody waits for the answer: it came, or the backend withdrew its request. Only the latter wakes.
+    pub fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.session.questions.lock().open.get_mut(&self.id) {
+            Some(reply) => reply.poll_closed(cx),
+            None => Poll::Ready(()),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Batch {
         for member in members {
             match member {
                 Ok(Message::Request(request)) => batch.start(gateway, session, request),
-                Ok(Message::Notification(notification)) => take_notification(session, &notification),
+                Ok(Message::Notification(notification)) => take_notification(gateway, session, &notification),
                 Ok(Message::Response(response)) => take_answer(session, response),
                 Err(error) => batch.ready.push(reply::envelope_error(&error)),
             }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time,
@@ -167,7 +168,8 @@ impl Connection {
             }
             incoming.check_modern(version)?;
             if incoming.method == "subscriptions/listen" {
-                let (listener, acknowledged) = Listener::subscribe(&self.gateway, &id, &incoming.params)?;
+                let subscribing = Listener::subscribe(&self.gateway, &id, &incoming.params).boxed();
+                let (listener, acknowledged) = subscribing.await?;
                 return Ok(Begun::Listening(listener, acknowledged));
             }
             let caller = Caller::modern(Identity::Anonymous, &incoming);
@@ -190,7 +192,9 @@ impl Connection {
     }
 
     async fn initialize(self: &Arc<Self>, params: &Object) -> Result<RawJson, RpcError> {
-        let (session, answer) = self.gateway.initialize(Identity::Anonymous, params, SessionTie::Connection).await?;
+        // Boxed: it happens once, and would make the future of every request larger.
+        let shaking_hands = self.gateway.initialize(Identity::Anonymous, params, SessionTie::Connection).boxed();
+        let (session, answer) = shaking_hands.await?;
         let listener = Listener::of_session(&self.gateway, session.clone());
         // One connection carries one session: whoever shakes hands again starts over.
         let ended = session.begin_stream();
@@ -284,7 +288,7 @@ impl Connection {
             }
         }
         if let Some(session) = self.session() {
-            take_notification(&session, notification);
+            take_notification(&self.gateway, &session, notification);
         }
     }
 

@@ -1,6 +1,11 @@
 //! One request and what comes of it: runs it in the gateway, and hands on what the backend sends before its reply.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -80,6 +85,9 @@ impl Exchange {
                 None => tokio::select! {
                     biased;
                     Some(event) = self.events.recv() => event,
+                    message = poll_fn(|cx| poll_withdrawn(&mut self.questions, cx)), if !self.questions.is_empty() => {
+                        return Happening::Message(message);
+                    }
                     outcome = &mut self.outcome => {
                         self.done = Some(outcome);
                         continue;
@@ -118,12 +126,21 @@ impl Exchange {
         if self.done.is_some() || !can_answer(session, &request.method) {
             return None;
         }
-        self.questions.retain(|question| question.withdrawal().is_some());
         let question = session.ask(request, reply)?;
         let message = question.message.clone();
         self.questions.push(question);
         Some(message)
     }
+}
+
+/// Waits for a backend to withdraw one of its questions: the message that tells the client. Forgets those that are answered.
+fn poll_withdrawn(questions: &mut Vec<Question>, cx: &mut Context<'_>) -> Poll<Bytes> {
+    while let Some(settled) = questions.iter().position(|question| question.poll_settled(cx).is_ready()) {
+        if let Some(message) = questions.swap_remove(settled).withdrawal() {
+            return Poll::Ready(message);
+        }
+    }
+    Poll::Pending
 }
 
 /// Whether the client said that it answers such requests: `sampling` for `sampling/createMessage`, and so on.
@@ -141,13 +158,14 @@ pub(crate) fn take_answer(session: &Session, response: Response) {
     }
 }
 
-/// Takes a notification of a session's client: the only ones that matter here cancel a request.
-pub(crate) fn take_notification(session: &Session, notification: &Notification) {
-    if notification.method == "notifications/cancelled" {
-        let params = Object::parse_lenient(notification.params.as_ref());
-        if let Some(id) = params.get("requestId") {
-            session.cancel(id);
-        }
+/// Takes a notification of a session's client.
+pub(crate) fn take_notification(gateway: &Gateway, session: &Session, notification: &Notification) {
+    if notification.method != "notifications/cancelled" {
+        return gateway.take_notice(session, notification);
+    }
+    let params = Object::parse_lenient(notification.params.as_ref());
+    if let Some(id) = params.get("requestId") {
+        session.cancel(id);
     }
 }
 
@@ -165,5 +183,56 @@ async fn run(
     tokio::select! {
         outcome = gateway.request(&caller, incoming, events) => outcome,
         () = in_flight.cancelled.cancelled() => Err(RpcError::new(CANCELLED, "the request was cancelled")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use vmcp_core::id::Identity;
+    use vmcp_mcp::era::Revision;
+
+    use super::*;
+
+    fn session(capabilities: &'static str) -> Arc<Session> {
+        let capabilities = RawJson::parse(capabilities).unwrap();
+        Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, capabilities)
+    }
+
+    #[test]
+    fn a_client_is_asked_what_it_said_that_it_answers() {
+        let check = |capabilities: &'static str, method: &str, expected: bool| {
+            assert_eq!(can_answer(&session(capabilities), method), expected, "{capabilities} {method}");
+        };
+        check(r#"{"elicitation":{}}"#, "elicitation/create", true);
+        check(r#"{"elicitation":{}}"#, "sampling/createMessage", false);
+        check(r#"{"roots":{"listChanged":true}}"#, "roots/list", true);
+        check("{}", "elicitation/create", false);
+        check(r#"{"elicitation":{}}"#, "", false);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_its_backend_withdraws_is_withdrawn_from_the_client() {
+        let session = session("{}");
+        let request = Request { id: RawJson::of(&1), method: "elicitation/create".into(), params: None };
+        let ask = || {
+            let (reply, answered) = oneshot::channel();
+            (session.ask(&request, reply).unwrap(), answered)
+        };
+        let ((first, given_up), (second, wanted), (third, answered)) = (ask(), ask(), ask());
+        let mut questions = vec![first, second, third];
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(poll_withdrawn(&mut questions, cx).is_pending());
+        drop(given_up);
+        let answer = Response { id: Some(RawJson::of(&3)), reply: Reply::Result(RawJson::of(&"yes")) };
+        take_answer(&session, answer);
+        assert!(answered.await.is_ok());
+        let Poll::Ready(message) = poll_withdrawn(&mut questions, cx) else { panic!("the first is withdrawn") };
+        assert!(message.starts_with(br#"{"jsonrpc":"2.0","method":"notifications/cancelled""#), "{message:?}");
+        assert!(poll_withdrawn(&mut questions, cx).is_pending());
+        assert_eq!(questions.len(), 1);
+        drop(wanted);
+        assert!(poll_withdrawn(&mut questions, cx).is_ready());
     }
 }

@@ -45,8 +45,8 @@ pub(crate) fn is_modern(headers: &HeaderMap) -> bool {
 
 /// Checks a modern request of revision `version`: that it is complete, and that its headers say what its body says.
 pub(crate) fn check_modern(headers: &HeaderMap, incoming: &Incoming, version: &str) -> Result<(), RpcError> {
-    incoming.check_modern(version)?;
     mirrors(headers, mcp_header::PROTOCOL_VERSION, version, Coding::Plain)?;
+    incoming.check_modern(version)?;
     mirrors(headers, mcp_header::METHOD, &incoming.method, Coding::Plain)?;
     match mcp_header::named_param(&incoming.method).and_then(|key| incoming.params.get_string(key)) {
         Some(name) => mirrors(headers, mcp_header::NAME, &name, Coding::Sentinel),

@@ -173,6 +173,7 @@ async fn end_session(front: &Front, headers: &HeaderMap) -> Response {
     match session_of(front, headers) {
         Some(Ok(session)) => {
             front.gateway.end_session(&session).await;
+            front.streams.forget_session(&session.id);
             reply::json(StatusCode::OK, Body::empty())
         }
         Some(Err(error)) => refused(StatusCode::NOT_FOUND, error.message),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
 use vmcp_core::{capability::Kind, json::RawJson};
-use vmcp_gateway::{Gateway, GatewayEvent, session::Session};
+use vmcp_gateway::{Gateway, GatewayEvent, Watch, session::Session};
 use vmcp_mcp::{envelope::write_notification, error::RpcError, meta::SUBSCRIPTION_ID, object::Object};
 
 /// Turns events into messages for one client.
@@ -18,12 +18,15 @@ pub(crate) struct Listener {
 
 enum Audience {
     Session(Arc<Session>),
-    Subscription { id: RawJson, lists: HashSet<&'static str> },
+    Subscription { id: RawJson, lists: HashSet<&'static str>, watch: Watch },
 }
 
 /// The kinds of list changes, by the name of their list and the filter that asks for them.
 const LISTS: [(&str, &str); 3] =
     [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
+
+/// The filter that names single resources.
+const RESOURCES: &str = "resourceSubscriptions";
 
 impl Listener {
     /// Everything that concerns a legacy session.
@@ -32,7 +35,11 @@ impl Listener {
     }
 
     /// What a `subscriptions/listen` request `id` asks for, and the message that acknowledges it.
-    pub(crate) fn subscribe(gateway: &Gateway, id: &RawJson, params: &Object) -> Result<(Self, Bytes), RpcError> {
+    pub(crate) async fn subscribe(
+        gateway: &Arc<Gateway>,
+        id: &RawJson,
+        params: &Object,
+    ) -> Result<(Self, Bytes), RpcError> {
         let wanted: Map<String, Value> = match params.get("notifications").map(RawJson::to_value) {
             None => return Err(RpcError::invalid_params("`notifications` is missing")),
             Some(Err(_)) => return Err(RpcError::invalid_params("`notifications` is no object")),
@@ -42,16 +49,28 @@ impl Listener {
             .filter(|(_, filter)| wanted.get(*filter) == Some(&Value::Bool(true)))
             .map(|(list, _)| *list)
             .collect();
-        // Changes of single resources are not followed at modern clients' request: what is not honoured is not acknowledged.
-        let honoured: Map<String, Value> = LISTS
+        // Before anything is watched, so that no change after the acknowledgement is missed.
+        let events = gateway.events();
+        let uris: Vec<String> = match wanted.get(RESOURCES) {
+            None => Vec::new(),
+            Some(uris) => serde_json::from_value(uris.clone())
+                .map_err(|_| RpcError::invalid_params(format!("`notifications.{RESOURCES}` is no list of URIs")))?,
+        };
+        let watch = gateway.watch(uris.iter().cloned()).await?;
+        // What is not honoured is not acknowledged.
+        let mut honoured: Map<String, Value> = LISTS
             .iter()
             .filter(|(list, _)| lists.contains(list))
             .map(|(_, filter)| ((*filter).into(), true.into()))
             .collect();
+        if !watch.uris.is_empty() {
+            let watched: Vec<_> = uris.iter().filter(|uri| watch.uris.contains(*uri)).collect();
+            honoured.insert(RESOURCES.to_owned(), json!(watched));
+        }
         let params = with_subscription_id(json!({ "notifications": honoured }), id);
         let acknowledged = write_notification("notifications/subscriptions/acknowledged", Some(&params));
-        let audience = Audience::Subscription { id: id.clone(), lists };
-        Ok((Self { events: gateway.events(), audience }, acknowledged))
+        let audience = Audience::Subscription { id: id.clone(), lists, watch };
+        Ok((Self { events, audience }, acknowledged))
     }
 
     /// The next messages for the client; `None` when the gateway is gone.
@@ -93,7 +112,7 @@ impl Listener {
                     Audience::Session(session) => {
                         session.subscriptions.lock().expect("no panic while locked").contains(&**uri)
                     }
-                    Audience::Subscription { .. } => false,
+                    Audience::Subscription { watch, .. } => watch.uris.contains(&**uri),
                 };
                 if !is_wanted {
                     return None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, extract::Request as HttpRequest, response::Response};
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time;
@@ -50,7 +51,7 @@ pub(crate) async fn post(front: Arc<Front>, request: HttpRequest) -> Response {
         Err(refusal) => return refusal,
     };
     if envelope::is_batch(&body) {
-        return batch(front, &headers, &body).await;
+        return batch(front, &headers, &body).boxed().await;
     }
     match envelope::parse(&body) {
         Ok(Message::Request(request)) => answer(front, &headers, request).await,
@@ -94,7 +95,8 @@ async fn answer(front: Arc<Front>, headers: &HeaderMap, request: Request) -> Res
         };
     }
     if incoming.method == "initialize" {
-        return initialize(&front, &id, &incoming.params).await;
+        // Boxed: it happens once, and would make the future of every request larger.
+        return initialize(&front, &id, &incoming.params).boxed().await;
     }
     let revision = match headers::revision(headers) {
         Ok(revision) => revision,
@@ -112,7 +114,7 @@ async fn answer(front: Arc<Front>, headers: &HeaderMap, request: Request) -> Res
 
 async fn modern(front: Arc<Front>, headers: &HeaderMap, id: RawJson, mut incoming: Incoming) -> Response {
     if incoming.method == "subscriptions/listen" {
-        return match Listener::subscribe(&front.gateway, &id, &incoming.params) {
+        return match Listener::subscribe(&front.gateway, &id, &incoming.params).boxed().await {
             Ok((listener, acknowledged)) => streaming::subscription(&front, listener, &acknowledged),
             Err(error) => reply::json(StatusCode::OK, reply::error_message(Some(&id), &error)),
         };
@@ -214,7 +216,7 @@ async fn batch(front: Arc<Front>, headers: &HeaderMap, text: &Bytes) -> Response
 
 fn notice(front: &Front, headers: &HeaderMap, notification: &Notification) -> Response {
     match session_of(front, headers) {
-        Some(Ok(session)) => take_notification(&session, notification),
+        Some(Ok(session)) => take_notification(&front.gateway, &session, notification),
         Some(Err(error)) => return refused(StatusCode::NOT_FOUND, error.message),
         // Nothing to do, and nothing wrong with it: modern clients have no session.
         None => {}

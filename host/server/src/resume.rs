@@ -124,6 +124,9 @@ impl Streams {
         stream.lock().finish();
         stream.changed.notify_waiters();
         let mut table = self.lock();
+        if !table.has(stream) {
+            return;
+        }
         table.finished.push_back(Finished { at: Instant::now(), session: stream.session.clone(), name: stream.name });
         if let Some(surplus) = table.sessions.get(&stream.session).and_then(OfSession::surplus) {
             table.remove(&stream.session, surplus);
@@ -138,6 +141,11 @@ impl Streams {
     /// Forgets the stream at once: nobody comes back for it.
     pub(crate) fn forget(&self, stream: &Stream) {
         self.lock().remove(&stream.session, stream.name);
+    }
+
+    /// Forgets all streams of a session that has ended.
+    pub(crate) fn forget_session(&self, session: &str) {
+        self.lock().sessions.remove(session);
     }
 
     /// Forgets finished streams once their time is over; for ever.
@@ -200,6 +208,11 @@ impl Streams {
 }
 
 impl Table {
+    fn has(&self, stream: &Stream) -> bool {
+        let of_session = self.sessions.get(&stream.session);
+        of_session.is_some_and(|of_session| of_session.streams.iter().any(|kept| kept.name == stream.name))
+    }
+
     fn remove_oldest_finished(&mut self) {
         if let Some(oldest) = self.finished.pop_front() {
             self.remove(&oldest.session, oldest.name);
@@ -301,6 +314,11 @@ impl OfSession {
 }
 
 impl Reader {
+    /// Whether there is something to send at once.
+    pub(crate) fn has_news(&self) -> bool {
+        self.stream.lock().unsent() > 0
+    }
+
     /// The next event as it goes over the wire; `None` at the end of the stream, or when another connection took over.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -413,6 +431,19 @@ mod tests {
         assert!(streams.find("a", name).is_none());
         assert_eq!(streams.bytes.load(Ordering::Relaxed), 0);
         assert!(streams.lock().sessions.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_leaves_nothing() {
+        let streams = Streams::default();
+        let stream = streams.open(&session("a"), StreamKind::Request, true);
+        streams.forget_session("a");
+        assert!(streams.find("a", stream.name).is_none());
+        streams.push(&stream, b"1");
+        streams.finish(&stream);
+        drop(stream);
+        assert_eq!(streams.bytes.load(Ordering::Relaxed), 0);
+        assert!(streams.lock().finished.is_empty());
     }
 
     #[tokio::test]

@@ -114,8 +114,35 @@ pub(crate) async fn post(front: &Front, request: HttpRequest) -> Response {
 }
 
 fn session_id(request: &HttpRequest) -> Option<&str> {
-    request.uri().query()?.split('&').find_map(|pair| match pair.split_once('=')? {
+    named_in(request.uri().query()?)
+}
+
+fn named_in(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| match pair.split_once('=')? {
         ("sessionId" | "session_id", id) => Some(id),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connection_is_named_in_the_query() {
+        let check = |query: &str, expected: Option<&str>| assert_eq!(named_in(query), expected, "{query}");
+        check("sessionId=a", Some("a"));
+        check("x=1&session_id=b", Some("b"));
+        check("sessionId", None);
+        check("x=1", None);
+        check("", None);
+    }
+
+    #[test]
+    fn messages_are_taken_where_clients_send_them() {
+        for (path, expected) in [("/messages", true), ("/messages/", true), ("/message", true), ("/messages/x", false)]
+        {
+            assert_eq!(is_message_path(path), expected, "{path}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub async fn serve(
     let (connection, queue) = Connection::open(gateway, ConnectionOptions { admin, modern: true, patience: None });
     let writing = TaskTracker::new().spawn(write_all(queue, writer, connection.closed.clone()));
     let read = tokio::select! {
-        read = read_all(&connection, BufReader::new(reader), message_limit) => read,
+        read = Box::pin(read_all(&connection, BufReader::new(reader), message_limit)) => read,
         () = shutdown.cancelled() => Ok(()),
         () = connection.closed.cancelled() => Ok(()),
     };

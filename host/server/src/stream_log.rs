@@ -188,7 +188,67 @@ impl StreamLog {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What happens to a stream and to the client that reads it.
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Push,
+        Read,
+        /// The connection breaks, and the client may or may not have got what was sent last.
+        Cut {
+            lost: u64,
+        },
+        ComeBack,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            3 => Just(Act::Push),
+            3 => Just(Act::Read),
+            1 => (0..3_u64).prop_map(|lost| Act::Cut { lost }),
+            1 => Just(Act::ComeBack),
+        ];
+        // Fewer than are kept, so that nothing is forgotten.
+        prop::collection::vec(act, 0..MAX_EVENTS)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_breaks_each_event_arrives_once_and_in_order(acts in acts()) {
+            let mut log = StreamLog::default();
+            let mut connection = log.connect(None);
+            let mut pushed = 0_u64;
+            let mut seen = Vec::new();
+            let end = [Act::ComeBack].into_iter().chain(std::iter::repeat_n(Act::Read, MAX_EVENTS));
+            for act in acts.into_iter().chain(end) {
+                match act {
+                    Act::Push => {
+                        log.push(event(&pushed.to_string()));
+                        pushed += 1;
+                    }
+                    Act::Read => {
+                        if let Some(Step::Send(event)) = connection.map(|connection| log.step(connection)) {
+                            seen.push(std::str::from_utf8(&event).unwrap().parse::<u64>().unwrap());
+                        }
+                    }
+                    Act::Cut { lost } => {
+                        connection.take().into_iter().for_each(|connection| log.disconnect(connection));
+                        seen.truncate(seen.len().saturating_sub(usize::try_from(lost).unwrap()));
+                    }
+                    Act::ComeBack => {
+                        let earlier = connection;
+                        connection = log.connect(seen.last().copied());
+                        prop_assert!(connection.is_some());
+                        prop_assert!(earlier.is_none_or(|earlier| log.step(earlier) == Step::End));
+                    }
+                }
+            }
+            prop_assert_eq!(seen, (0..pushed).collect::<Vec<_>>());
+        }
+    }
 
     fn event(text: &str) -> Bytes {
         Bytes::copy_from_slice(text.as_bytes())

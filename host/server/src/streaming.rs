@@ -70,6 +70,8 @@ impl SessionEvents {
     async fn next(&mut self) -> Option<Bytes> {
         if self.waiting.is_empty() {
             let messages = tokio::select! {
+                // What comes after another stream began is for that one.
+                biased;
                 () = self.shutdown.cancelled() => return None,
                 () = self.ended.cancelled() => return None,
                 messages = self.listener.next() => messages?,
@@ -181,8 +183,10 @@ async fn keep(front: Arc<Front>, stream: Arc<resume::Stream>, mut source: Source
     }
 }
 
-/// What a connection sends of a kept stream. It begins with a comment, so that the client knows at once that it stands.
+/// What a connection sends of a kept stream: at once a comment, if there is nothing else, so that the client knows that it
+/// stands.
 fn reading(reader: Reader) -> impl Stream<Item = Bytes> + Send + 'static {
+    let greeting = (!reader.has_news()).then_some(Bytes::from_static(sse::KEEP_ALIVE));
     let events = stream::unfold(reader, |mut reader| async move {
         let event = tokio::select! {
             event = reader.next() => event?,
@@ -190,7 +194,7 @@ fn reading(reader: Reader) -> impl Stream<Item = Bytes> + Send + 'static {
         };
         Some((event, reader))
     });
-    stream::once(async { Bytes::from_static(sse::KEEP_ALIVE) }).chain(events)
+    stream::iter(greeting).chain(events)
 }
 
 /// The events of a modern client's subscription until the front shuts down, with a sign of life while nothing happens.

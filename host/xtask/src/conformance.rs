@@ -7,7 +7,12 @@
 mod process;
 mod results;
 
-use std::{fs, path::PathBuf, thread, time::Instant};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -104,6 +109,7 @@ pub(crate) fn run(cache: &Cache, wanted: &Conformance) -> anyhow::Result<()> {
     if runs.is_empty() {
         bail!("nothing to run: `--direct` puts each set of requirements before the backend of its own era");
     }
+    let _alone = lock(&results)?;
     step(&format!("{} runs of the conformance suite", runs.len()));
     let outcomes: Vec<_> = thread::scope(|scope| {
         let started: Vec<_> = runs.iter().map(|run| scope.spawn(|| make(cache, &suite, run))).collect();
@@ -118,8 +124,19 @@ pub(crate) fn run(cache: &Cache, wanted: &Conformance) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits for others that write there.
+fn lock(results: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(results)?;
+    let file = File::create(results.join("lock"))?;
+    if file.try_lock().is_err() {
+        step("another conformance run is under way; waiting for it");
+        file.lock()?;
+    }
+    Ok(file)
+}
+
 impl Conformance {
-    fn runs(&self, results: &std::path::Path) -> Vec<Run> {
+    fn runs(&self, results: &Path) -> Vec<Run> {
         let mut runs = Vec::new();
         for requirements in Requirements::value_variants().iter().copied() {
             for era in Era::value_variants().iter().copied() {
@@ -137,7 +154,7 @@ impl Conformance {
     }
 }
 
-fn make(cache: &Cache, suite: &std::path::Path, run: &Run) -> anyhow::Result<Results> {
+fn make(cache: &Cache, suite: &Path, run: &Run) -> anyhow::Result<Results> {
     let start = Instant::now();
     if run.results.exists() {
         fs::remove_dir_all(&run.results)?;

@@ -75,3 +75,19 @@ async fn without_a_session_there_is_nothing_to_listen_to_to_end_or_to_answer() {
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     check("POST", &[JSON[0], JSON[1], modern], notification, 202, None).await;
 }
+
+#[tokio::test]
+async fn a_version_that_header_and_body_disagree_about_is_a_mismatch_before_it_is_unknown() {
+    let host = host().await;
+    let mut params = json!({});
+    vmcp_tests::era::add_modern_meta(&mut params, &json!({}));
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("1999-01-01");
+    let check = async |version: &str, code: i64| {
+        let headers = [&JSON[..], &[("mcp-protocol-version", version), ("mcp-method", "tools/list")]].concat();
+        let answer = send("POST", &host.url, &headers, request("tools/list", params.clone()).to_string()).await;
+        assert_eq!(answer.status, 400, "{version}");
+        assert_eq!(answer.json().await["error"]["code"], code, "{version}");
+    };
+    check("2026-07-28", -32020).await;
+    check("1999-01-01", -32022).await;
+}

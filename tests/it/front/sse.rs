@@ -1,7 +1,5 @@
 //! HTTP+SSE, the HTTP form of revision 2024-11-05.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use vmcp_tests::{Behaviour, FakeBackend, FixtureBackend, Mcp, TestHost, eventually, process::PATIENCE};
 
@@ -105,10 +103,8 @@ async fn a_client_that_leaves_ends_its_requests_and_its_connection() {
     client.stream.wait_for("").await;
     let OldClient { stream, messages } = client;
     drop(stream);
-    let begun = std::time::Instant::now();
     let watcher = host.connect().await;
     assert_eq!(watcher.call("cancellations", json!({ "atLeast": 1 })).await.text(), "1");
-    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
     let ping = json!({ "jsonrpc": "2.0", "id": 3, "method": "ping" });
     eventually("the connection is forgotten", PATIENCE, || async {
         send("POST", &messages, &JSON, ping.to_string()).await.status == 404

@@ -79,8 +79,11 @@ pub(crate) fn tool(name: &str, arguments: Value, meta: Value) -> BackendRequest 
 
 /// Makes `request` one of a client that can be asked what `capabilities` say.
 pub(crate) fn of_client(mut request: BackendRequest, capabilities: Value, scope: Option<&str>) -> BackendRequest {
-    request.client =
-        ClientProfile { capabilities: RawJson::of(&capabilities), scope: scope.map(Arc::from), ..ClientProfile::default() };
+    request.client = ClientProfile {
+        capabilities: RawJson::of(&capabilities),
+        scope: scope.map(Arc::from),
+        ..ClientProfile::default()
+    };
     request
 }
 

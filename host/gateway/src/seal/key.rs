@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 /// Bytes of a key.
 const LENGTH: usize = 32;
 /// The file of a key that the host made.
-const FILE: &str = "sealing.key";
+const FILE: &str = "seal.key";
 
 /// A secret of 32 bytes, overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::Run;
 use crate::{cache::Cache, steps::start_failure};
 
 /// Longest wait for a process to be ready; generous, because four runs share the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a process is looked at that is not ready yet.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest time for one scenario; those with tasks take some seconds.
@@ -60,10 +60,10 @@ pub(super) fn start_host(cache: &Cache, run: &Run, backend_url: &str) -> anyhow:
     let compiled = cache.binary("debug", "test-component-cache");
     let config = format!(
         "name: conformance\nbackends:\n  - {{ name: backend, transport: streamable-http, url: {backend_url:?} }}\n\
-         aggregation: {{ conflictResolution: prefix, prefixFormat: \"\", names: protocol }}\n\
-         stateDir: {:?}\ncacheDir: {:?}\n",
-        folder.join("state"),
-        compiled,
+         aggregation: {{ conflictResolution: smart, names: protocol }}\n\
+         stateDir: {}\ncacheDir: {}\n",
+        folder.join("state").display(),
+        compiled.display(),
     );
     let file = folder.join("vmcp.yaml");
     fs::write(&file, &config)?;
