@@ -11,6 +11,7 @@ mod faults;
 mod fidelity;
 mod front;
 mod lifecycle;
+mod matrix;
 mod plugins;
 mod quickstart;
 mod real_servers;

@@ -167,7 +167,7 @@ impl Audience {
                 let none = Object::from([("roots", RawJson::from_built(&b"[]"[..]))]);
                 return answer(&Reply::Result(none.to_json()));
             }
-            (role, _) if !role.can_be_asked() => return refused(),
+            (Role::Everyone { .. }, _) => return refused(),
             _ => {}
         }
         let (withdraw, withdrawn) = oneshot::channel();
@@ -178,7 +178,8 @@ impl Audience {
                 return Taken::Known;
             }
             let listener = of.cloned().or_else(|| table.addressee(&self.role));
-            let may_wait = table.calls.is_empty() && table.is_opening();
+            // Who could not be asked is not waited for; the one whose call it is learns what it lacks.
+            let may_wait = self.role.can_be_asked() && table.calls.is_empty() && table.is_opening();
             if table.has_closed || table.questions.len() >= MAX_QUESTIONS || (listener.is_none() && !may_wait) {
                 return refused();
             }

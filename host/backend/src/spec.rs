@@ -24,7 +24,8 @@ pub struct BackendSpec {
     pub lazy: bool,
     /// Calls under way at once; more wait in line.
     pub max_concurrency: usize,
-    /// Processes per client and capability set, where a process can serve one call at a time only.
+    /// Processes per client and capability set, where a process can serve one call at a time only; 64 in all, of which those
+    /// that nobody uses give way.
     pub max_processes: usize,
     /// All clients share the backend's sessions, whoever they are.
     pub shared_sessions: bool,

@@ -103,7 +103,8 @@ impl Gateway {
         };
         let mut reply = bridge::translate_reply(reply, &method, era, from);
         if may_name_task {
-            reply = self.seal_tasks(&caller.identity, backend.id(), reply);
+            let known = method.starts_with("tasks/").then_some(name.as_str());
+            reply = self.seal_tasks(&caller.identity, backend.id(), known, reply);
         }
         Ok(match (self.uri_prefix(backend.id()), reply) {
             (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),
@@ -115,6 +116,8 @@ impl Gateway {
     async fn call_with_stops(&self, mut call: Call<'_>, events: &EventSender) -> Result<Stopped, RpcError> {
         let state = call.request.params.remove(REQUEST_STATE);
         let responses = call.request.params.remove(INPUT_RESPONSES);
+        // What asks legacy backends for a task means nothing in a modern request.
+        call.request.params.remove("task");
         let binding = Binding::new(&call.caller.identity, call.backend.id(), &call.request.method, call.name);
         let capabilities = call.request.client.capabilities.clone();
         let token = call.request.meta.progress_token.clone();

@@ -63,7 +63,7 @@ impl Binding {
 pub(crate) struct OpenCall {
     running: Option<Running>,
     gathering: Gathering,
-    replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    replies: BTreeMap<String, oneshot::Sender<Reply>>,
     /// How often the client was asked.
     round: u32,
 }
@@ -133,8 +133,8 @@ impl OpenCall {
                     }
                     // What is no input gets no answer: the backend learns that nobody offers it.
                     ServerMessage::Request { request, .. } if InputKind::of(&request.method).is_none() => {}
-                    ServerMessage::Request { request: Request { method, params, .. }, reply } => {
-                        let key = gathering.ask(Asked { method, params }, capabilities)?;
+                    ServerMessage::Request { request: Request { id, method, params }, reply } => {
+                        let key = gathering.ask(Some(&id), Asked { method, params }, capabilities)?;
                         replies.insert(key, reply);
                         if !is_gathering {
                             is_gathering = true;
@@ -168,11 +168,11 @@ impl OpenCall {
 }
 
 /// What the backend itself has withdrawn need not be asked any more.
-fn forget_withdrawn(gathering: &mut Gathering, replies: &mut BTreeMap<u64, oneshot::Sender<Reply>>) {
+fn forget_withdrawn(gathering: &mut Gathering, replies: &mut BTreeMap<String, oneshot::Sender<Reply>>) {
     replies.retain(|key, reply| {
         let is_open = !reply.is_closed();
         if !is_open {
-            gathering.withdraw(*key);
+            gathering.withdraw(key);
         }
         is_open
     });

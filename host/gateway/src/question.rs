@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_mcp::{
+    bridge::input::{Asked, InputKind},
     envelope::{Request, Response, write_notification, write_request},
     object::Object,
 };
@@ -48,9 +49,13 @@ impl Session {
         Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
     }
 
-    /// Puts the request of a backend to the client; its answer goes to `reply`. `None` when the client has too many
-    /// questions before it: then `reply` is dropped, and the backend learns that nobody answers.
+    /// Puts the request of a backend to the client; its answer goes to `reply`. `None` when the client did not offer to
+    /// answer such, or has too many questions before it: then `reply` is dropped, and the backend learns that nobody answers.
     pub fn ask(self: &Arc<Self>, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Question> {
+        let asked = Asked { method: request.method.clone(), params: request.params.clone() };
+        if InputKind::of(&asked.method).is_some() && asked.lacking(&self.capabilities).is_some() {
+            return None;
+        }
         let id = self.questions.open(reply)?;
         let message = write_request(&RawJson::of(&id), &request.method, request.params.as_ref());
         Some(Question { session: self.clone(), id, message })
@@ -117,7 +122,7 @@ mod tests {
     use super::*;
 
     fn session() -> Arc<Session> {
-        let capabilities = RawJson::parse("{}").unwrap();
+        let capabilities = RawJson::parse(r#"{"elicitation":{}}"#).unwrap();
         Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, capabilities)
     }
 

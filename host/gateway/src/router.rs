@@ -358,6 +358,9 @@ impl Gateway {
                 RpcError::new(RESOURCE_NOT_FOUND, format!("no resource `{name}`"))
                     .with_data(serde_json::json!({ "uri": name }))
             }
+            (Kind::Resource | Kind::ResourceTemplate, Era::Modern) => {
+                RpcError::invalid_params(format!("no resource `{name}`")).with_data(serde_json::json!({ "uri": name }))
+            }
             _ => RpcError::invalid_params(format!("no {kind} `{name}`")),
         })
     }

@@ -4,13 +4,19 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender};
 use vmcp_core::{
     call::Reply,
     id::{BackendId, Identity},
     json::RawJson,
 };
-use vmcp_mcp::{era::Era, error::RpcError, meta::TASKS_EXTENSION, object::Object};
+use vmcp_mcp::{
+    era::Era,
+    error::{MISSING_CLIENT_CAPABILITY, RpcError},
+    meta::TASKS_EXTENSION,
+    object::Object,
+};
 
 use crate::{
     forward::Outgoing,
@@ -34,6 +40,11 @@ impl Gateway {
     ) -> Result<Reply, RpcError> {
         let name = incoming.params.get_string(TASK_ID);
         let name = name.ok_or_else(|| RpcError::invalid_params("`taskId` is no string"))?;
+        if caller.era() == Era::Modern && !declares_tasks(&incoming) {
+            let message = format!("`{}` needs the extension `{TASKS_EXTENSION}`", incoming.method);
+            let required = json!({ "requiredCapabilities": { "extensions": { TASKS_EXTENSION: {} } } });
+            return Err(RpcError::new(MISSING_CLIENT_CAPABILITY, message).with_data(required));
+        }
         let (backend, original) = self.open_task(&caller.identity, &name)?;
         incoming.params.set(TASK_ID, RawJson::of(&original));
         let backend = self.backend(&backend)?;
@@ -74,7 +85,7 @@ impl Gateway {
         let request = BackendRequest { method: "tasks/list".into(), params, client, ..BackendRequest::default() };
         let (events, _nobody_listens) = tokio::sync::mpsc::channel(1);
         match backend.call(request, events).await {
-            Ok(reply @ Reply::Result(_)) => match self.seal_tasks(&caller.identity, backend.id(), reply) {
+            Ok(reply @ Reply::Result(_)) => match self.seal_tasks(&caller.identity, backend.id(), None, reply) {
                 Reply::Result(result) => Object::parse_lenient(Some(&result)),
                 Reply::Error(_) => Object::default(),
             },
@@ -93,13 +104,25 @@ impl Gateway {
     }
 
     /// Puts the client's names of tasks in place of the backend's, wherever a result carries them.
-    pub(crate) fn seal_tasks(&self, identity: &Identity, backend: &BackendId, reply: Reply) -> Reply {
+    ///
+    /// - `known`: the name by which the client asked, where it did; the same task keeps it
+    pub(crate) fn seal_tasks(
+        &self,
+        identity: &Identity,
+        backend: &BackendId,
+        known: Option<&str>,
+        reply: Reply,
+    ) -> Reply {
         let Reply::Result(result) = reply else { return reply };
         let Ok(mut members) = Object::parse(&result) else { return Reply::Result(result) };
+        let known = known.and_then(|name| Some((self.open_task(identity, name).ok()?.1, name)));
         let seal = |task: &mut Object| {
-            if let Some(id) = task.get_string(TASK_ID) {
-                task.set(TASK_ID, RawJson::of(&self.seal_task(identity, backend, &id)));
-            }
+            let Some(id) = task.get_string(TASK_ID) else { return };
+            let name = match &known {
+                Some((known, name)) if *known == id => (*name).to_owned(),
+                _ => self.seal_task(identity, backend, &id),
+            };
+            task.set(TASK_ID, RawJson::of(&name));
         };
         seal(&mut members);
         change_object(&mut members, "task", seal);
@@ -157,8 +180,14 @@ pub(crate) fn may_name_task(incoming: &Incoming, era: Era) -> bool {
     }
     match era {
         Era::Legacy => incoming.params.get("task").is_some(),
-        Era::Modern => incoming.meta.client_capabilities.as_ref().is_some_and(|capabilities| {
-            memchr::memmem::find(capabilities.as_bytes(), TASKS_EXTENSION.as_bytes()).is_some()
-        }),
+        Era::Modern => declares_tasks(incoming),
     }
+}
+
+/// Whether a modern client has the tasks extension.
+pub(crate) fn declares_tasks(incoming: &Incoming) -> bool {
+    let Some(capabilities) = &incoming.meta.client_capabilities else { return false };
+    // Most clients do not, and their capabilities need not be read.
+    memchr::memmem::find(capabilities.as_bytes(), TASKS_EXTENSION.as_bytes()).is_some()
+        && Object::parse_lenient(Some(capabilities)).get_object("extensions").get(TASKS_EXTENSION).is_some()
 }

@@ -54,7 +54,7 @@ struct Asked {
 }
 
 fn session() -> std::sync::Arc<Session> {
-    Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, RawJson::of(&json!({})))
+    Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, RawJson::of(&json!({ "roots": {} })))
 }
 
 fn response(id: &RawJson, mark: usize) -> Response {

@@ -16,7 +16,7 @@ use vmcp_mcp::{
     object::Object,
 };
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Elicitation,
     Sampling,
@@ -53,8 +53,8 @@ fn everything() -> RawJson {
 /// What happens to a call of a modern client at a legacy backend.
 #[derive(Clone, Debug)]
 enum Event {
-    /// The backend asks.
-    Ask(Kind),
+    /// The backend asks, under an id of its own.
+    Ask(Option<Value>, Kind),
     /// The backend takes a question back.
     Withdraw(Index),
     /// The client returns with these answers, each to a question that it has seen, open or not; some do not fit.
@@ -64,8 +64,16 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
+    // Among them what the host could have come up with itself.
+    let id = prop_oneof![
+        Just(None),
+        Just(Some(json!(1))),
+        Just(Some(json!(""))),
+        Just(Some(json!("x".repeat(1000)))),
+        "(input-[1-9]|name|[1-9])".prop_map(|word| Some(json!(word))),
+    ];
     let event = prop_oneof![
-        4 => kinds().prop_map(Event::Ask),
+        4 => (id, kinds()).prop_map(|(id, kind)| Event::Ask(id, kind)),
         1 => any::<Index>().prop_map(Event::Withdraw),
         3 => vec(any::<(Index, bool)>(), 0..4).prop_map(Event::Return),
         1 => any::<u64>().prop_map(Event::ReturnNonsense),
@@ -80,44 +88,56 @@ enum End {
     Withdrawn,
 }
 
+/// A question of the model.
+struct Question {
+    key: String,
+    kind: Kind,
+    end: Option<End>,
+}
+
 proptest! {
     #[test]
     fn each_gathered_question_is_answered_once_or_withdrawn(events in events()) {
         let mut gathering = Gathering::default();
-        let (mut asked, mut ends) = (BTreeMap::<u64, Kind>::new(), BTreeMap::<u64, End>::new());
+        let mut questions: Vec<Question> = Vec::new();
         for (mark, event) in (0..).zip(events) {
-            let seen: Vec<_> = asked.iter().map(|(key, kind)| (*key, *kind)).collect();
             match event {
-                Event::Ask(kind) => {
-                    let question = Asked { method: kind.method().to_owned(), params: Some(RawJson::of(&json!({ "mark": mark }))) };
-                    let key = gathering.ask(question, &everything()).unwrap();
-                    prop_assert!(asked.insert(key, kind).is_none(), "a key is given once");
+                Event::Ask(id, kind) => {
+                    let params = Some(RawJson::of(&json!({ "mark": mark })));
+                    let asked = Asked { method: kind.method().to_owned(), params };
+                    let id = id.map(|id| RawJson::of(&id));
+                    let key = gathering.ask(id.as_ref(), asked, &everything()).unwrap();
+                    let is_free = questions.iter().all(|other| other.end.is_some() || other.key != key);
+                    prop_assert!(is_free, "{} is the key of another open question", key);
+                    questions.push(Question { key, kind, end: None });
                 }
-                Event::Withdraw(index) if !seen.is_empty() => {
-                    let (key, _) = *index.get(&seen);
-                    gathering.withdraw(key);
-                    ends.entry(key).or_insert(End::Withdrawn);
+                Event::Withdraw(index) if !questions.is_empty() => {
+                    let key = index.get(&questions).key.clone();
+                    gathering.withdraw(&key);
+                    if let Some(question) = open(&mut questions, &key) {
+                        question.end = Some(End::Withdrawn);
+                    }
                 }
-                Event::Return(chosen) if !seen.is_empty() => {
-                    let mut responses = Object::default();
-                    let mut expected = BTreeMap::new();
-                    for (offset, (index, fits)) in (0..).zip(chosen) {
-                        let (key, kind) = *index.get(&seen);
-                        let answer = if fits { kind.answer(mark * 10 + offset) } else { json!({ "mark": mark }) };
-                        responses.set(&key.to_string(), RawJson::of(&answer));
+                Event::Return(chosen) if !questions.is_empty() => {
+                    let (mut responses, mut expected) = (Object::default(), BTreeMap::new());
+                    for (offset, (index, is_sound)) in (0..).zip(chosen) {
+                        let Question { key, kind, .. } = index.get(&questions);
+                        let (key, kind) = (key.clone(), *kind);
+                        let answer = if is_sound { kind.answer(mark * 10 + offset) } else { json!({ "mark": mark }) };
+                        responses.set(&key, RawJson::of(&answer));
                         // Of two answers under one key the client means the last.
                         expected.remove(&key);
-                        if fits && !ends.contains_key(&key) {
+                        if is_sound && open(&mut questions, &key).is_some_and(|question| question.kind == kind) {
                             expected.insert(key, answer);
                         }
                     }
                     let taken = gathering.answer(&responses);
-                    let told: BTreeMap<_, Value> =
-                        taken.iter().map(|(key, answer)| (*key, answer.to_value().unwrap())).collect();
+                    let told: BTreeMap<String, Value> =
+                        taken.iter().map(|(key, answer)| (key.clone(), answer.to_value().unwrap())).collect();
                     prop_assert_eq!(taken.len(), told.len(), "no question is answered twice");
                     prop_assert_eq!(&told, &expected);
                     for (key, answer) in told {
-                        prop_assert_eq!(ends.insert(key, End::Answered(answer)), None);
+                        open(&mut questions, &key).unwrap().end = Some(End::Answered(answer));
                     }
                 }
                 Event::ReturnNonsense(key) => {
@@ -126,17 +146,23 @@ proptest! {
                 }
                 Event::Withdraw(_) | Event::Return(_) => {}
             }
-            let open: BTreeMap<_, _> = asked.iter().filter(|(key, _)| !ends.contains_key(key)).collect();
-            prop_assert_eq!(gathering.is_empty(), open.is_empty());
             let shown = Object::parse(&gathering.input_required("state")).unwrap().get_object("inputRequests");
-            let shown: Vec<_> = shown
+            let shown: BTreeMap<_, _> = shown
                 .iter()
                 .map(|(key, request)| (key.to_owned(), Object::parse(request).unwrap().get_string("method").unwrap()))
                 .collect();
-            let open: Vec<_> = open.iter().map(|(key, kind)| (key.to_string(), kind.method().to_owned())).collect();
+            let open: BTreeMap<_, _> = (questions.iter())
+                .filter(|question| question.end.is_none())
+                .map(|question| (question.key.clone(), question.kind.method().to_owned()))
+                .collect();
+            prop_assert_eq!(gathering.is_empty(), open.is_empty());
             prop_assert_eq!(shown, open, "what is open is asked, and nothing else");
         }
     }
+}
+
+fn open<'a>(questions: &'a mut [Question], key: &str) -> Option<&'a mut Question> {
+    questions.iter_mut().find(|question| question.end.is_none() && question.key == key)
 }
 
 /// One round of a modern backend: what it asks under which keys, and whether it keeps a state.

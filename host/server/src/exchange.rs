@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_that_its_backend_withdraws_is_withdrawn_from_the_client() {
-        let session = session("{}");
+        let session = session(r#"{"elicitation":{}}"#);
         let request = Request { id: RawJson::of(&1), method: "elicitation/create".into(), params: None };
         let ask = || {
             let (reply, answered) = oneshot::channel();

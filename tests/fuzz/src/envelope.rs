@@ -6,8 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use vmcp_core::{call::Reply, json::RawJson};
 use vmcp_mcp::{
     envelope::{
-        MAX_BATCH, Message, Notification, Request, Response, is_batch, parse, parse_batch, write_batch, write_notification,
-        write_request, write_response,
+        MAX_BATCH, Message, Notification, Request, Response, is_batch, parse, parse_batch, write_batch,
+        write_notification, write_request, write_response,
     },
     era::Revision,
     meta::RequestMeta,

@@ -96,12 +96,12 @@ fn answer_questions(responses: &[u8]) {
     let mut gathering = Gathering::default();
     let keys = ASKED.map(|method| {
         let asked = Asked { method: method.to_owned(), params: None };
-        gathering.ask(asked, &capabilities).expect("the client offers it")
+        gathering.ask(None, asked, &capabilities).expect("the client offers it")
     });
     let answers = gathering.answer(&responses);
     for (key, answer) in &answers {
         let at = keys.iter().position(|asked| asked == key).expect("only what was asked is answered");
-        assert_eq!(responses.get(&key.to_string()), Some(answer));
+        assert_eq!(responses.get(key), Some(answer));
         assert!(Asked { method: ASKED[at].to_owned(), params: None }.fits(answer));
     }
     assert!(gathering.answer(&responses).is_empty(), "an answer counts once");

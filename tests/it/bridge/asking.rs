@@ -70,9 +70,10 @@ async fn a_modern_client_that_lacks_what_is_asked_is_told_what_it_lacks() {
     for (backend_era, fixture) in backends() {
         let (host, _backend) = host_of(fixture).await;
         let client = client_of(&host, Era::Modern, json!({ "roots": {} })).await;
-        let reply = client.call("ask", json!({})).await;
+        // Asks without looking whether it may.
+        let reply = client.call("test_missing_capability", json!({})).await;
         assert_eq!((reply.status, &reply.error()["code"]), (400, &json!(-32021)), "{backend_era:?}");
-        assert!(reply.error()["data"]["requiredCapabilities"]["elicitation"].is_object(), "{}", reply.message);
+        assert!(reply.error()["data"]["requiredCapabilities"]["sampling"].is_object(), "{}", reply.message);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The official Rust client goes through a scenario: `rmcp-client initialize|auto PLAN`. Prints one JSON line per feature and
 //! target; the plan is told in `tests/it/matrix.rs`.
 #![expect(clippy::print_stdout, reason = "its lines are the report")]
+#![expect(deprecated, reason = "sampling, roots and subscriptions are deprecated, and still there")]
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,7 +1,7 @@
 //! Modern client, legacy backend: requests of the backend during a call are gathered into a result that asks for input; the
 //! client's retry brings the answers. The call itself stays open at the backend meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use vmcp_core::json::RawJson;
@@ -15,6 +15,8 @@ use crate::{
 
 /// The error by which legacy servers ask for visits to URLs before a call; modern revisions do not have it.
 const URL_ELICITATION_REQUIRED: i64 = -32042;
+/// Longest key of a question, in bytes.
+const MAX_KEY: usize = 64;
 
 /// What the backend is told that the client can be asked.
 pub fn capabilities(of_client: &RawJson) -> RawJson {
@@ -36,30 +38,37 @@ pub fn capabilities(of_client: &RawJson) -> RawJson {
 /// What a call waits for: the questions that the client has yet to answer, by the key it knows them under.
 #[derive(Debug, Default)]
 pub struct Gathering {
-    asked: u64,
-    open: BTreeMap<u64, Asked>,
+    /// All keys so far: each is given once, so that an answer cannot be taken for another's.
+    keys: BTreeSet<String>,
+    open: BTreeMap<String, Asked>,
 }
 
 impl Gathering {
     /// Adds a question; its key.
     ///
+    /// - `id`: the backend's own; where it is a word, it says more than a number of ours
+    ///
     /// # Errors
     /// When the client said that it cannot be asked this; the call ends with this error.
-    pub fn ask(&mut self, asked: Asked, capabilities: &RawJson) -> Result<u64, RpcError> {
+    pub fn ask(&mut self, id: Option<&RawJson>, asked: Asked, capabilities: &RawJson) -> Result<String, RpcError> {
         if let Some(lacking) = asked.lacking(capabilities) {
             let message = format!("the backend asks for `{}`, which the client does not offer", asked.method);
             return Err(
                 RpcError::new(MISSING_CLIENT_CAPABILITY, message).with_data(json!({ "requiredCapabilities": lacking }))
             );
         }
-        self.asked += 1;
-        self.open.insert(self.asked, Asked { params: modern_params(asked.params), ..asked });
-        Ok(self.asked)
+        let is_free = |key: &String| key.len() <= MAX_KEY && !self.keys.contains(key);
+        let word = id.and_then(RawJson::as_string).filter(is_free);
+        let mut numbered = (self.keys.len() + 1..).map(|number| format!("input-{number}"));
+        let key = word.or_else(|| numbered.find(is_free)).unwrap_or_default();
+        self.keys.insert(key.clone());
+        self.open.insert(key.clone(), Asked { params: modern_params(asked.params), ..asked });
+        Ok(key)
     }
 
     /// The backend does not want to know any more.
-    pub fn withdraw(&mut self, key: u64) {
-        self.open.remove(&key);
+    pub fn withdraw(&mut self, key: &str) {
+        self.open.remove(key);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -67,11 +76,11 @@ impl Gathering {
     }
 
     /// Takes the client's answers: those that fit a question, which is open no more. The others stay open.
-    pub fn answer(&mut self, responses: &Object) -> Vec<(u64, RawJson)> {
+    pub fn answer(&mut self, responses: &Object) -> Vec<(String, RawJson)> {
         let mut answers = Vec::new();
-        self.open.retain(|key, asked| match responses.get(&key.to_string()) {
+        self.open.retain(|key, asked| match responses.get(key) {
             Some(answer) if asked.fits(answer) => {
-                answers.push((*key, answer.clone()));
+                answers.push((key.clone(), answer.clone()));
                 false
             }
             _ => true,
@@ -89,7 +98,7 @@ impl Gathering {
             if let Some(params) = &asked.params {
                 request.set("params", params.clone());
             }
-            requests.set(&key.to_string(), request.to_json());
+            requests.set(key, request.to_json());
         }
         input_required(&requests, state)
     }
@@ -119,7 +128,7 @@ pub fn url_visits(error: &RawJson, capabilities: &RawJson) -> Result<Option<Gath
         let mut params = Object::parse_lenient(Some(&visit));
         params.set("mode", RawJson::of(&"url"));
         let asked = Asked { method: "elicitation/create".to_owned(), params: Some(params.to_json()) };
-        gathering.ask(asked, capabilities)?;
+        gathering.ask(None, asked, capabilities)?;
     }
     if gathering.is_empty() {
         let message = error.get_string("message").unwrap_or_default();
@@ -163,28 +172,28 @@ mod tests {
     fn questions_are_asked_until_each_has_an_answer_that_fits() {
         let capabilities = json(r#"{"elicitation":{}}"#);
         let mut gathering = Gathering::default();
-        assert_eq!(gathering.ask(elicitation("one"), &capabilities).unwrap(), 1);
-        assert_eq!(gathering.ask(elicitation("two"), &capabilities).unwrap(), 2);
+        assert_eq!(gathering.ask(Some(&json("7")), elicitation("one"), &capabilities).unwrap(), "input-1");
+        assert_eq!(gathering.ask(Some(&json("\"name\"")), elicitation("two"), &capabilities).unwrap(), "name");
         assert_eq!(
             gathering.input_required("s").as_str(),
             concat!(
-                r#"{"resultType":"input_required","inputRequests":{"1":{"method":"elicitation/create","params":{"message":"one"}},"#,
-                r#""2":{"method":"elicitation/create","params":{"message":"two"}}},"requestState":"s"}"#
+                r#"{"resultType":"input_required","inputRequests":{"input-1":{"method":"elicitation/create","params":{"message":"one"}},"#,
+                r#""name":{"method":"elicitation/create","params":{"message":"two"}}},"requestState":"s"}"#
             )
         );
         let responses =
-            json(r#"{"1":{"action":"maybe"},"2":{"action":"accept","content":{}},"3":{"action":"accept"}}"#);
+            json(r#"{"input-1":{"action":"maybe"},"name":{"action":"accept","content":{}},"3":{"action":"accept"}}"#);
         let answers = gathering.answer(&Object::parse(&responses).unwrap());
-        assert_eq!(answers, [(2, json(r#"{"action":"accept","content":{}}"#))]);
+        assert_eq!(answers, [("name".to_owned(), json(r#"{"action":"accept","content":{}}"#))]);
         assert!(gathering.answer(&Object::parse(&responses).unwrap()).is_empty(), "an answer counts once");
         assert!(!gathering.is_empty());
-        gathering.withdraw(1);
+        gathering.withdraw("input-1");
         assert!(gathering.is_empty());
     }
 
     #[test]
     fn what_the_client_does_not_offer_ends_the_call() {
-        let error = Gathering::default().ask(elicitation("one"), &json("{}")).unwrap_err();
+        let error = Gathering::default().ask(None, elicitation("one"), &json("{}")).unwrap_err();
         assert_eq!(error.code, MISSING_CLIENT_CAPABILITY);
         assert_eq!(error.data, Some(json!({"requiredCapabilities": {"elicitation": {}}})));
     }
@@ -197,7 +206,7 @@ mod tests {
         let able = json(r#"{"elicitation":{"url":{}}}"#);
         let gathering = url_visits(&error, &able).unwrap().unwrap();
         assert!(gathering.input_required("s").as_str().contains(
-            r#""1":{"method":"elicitation/create","params":{"url":"https://example.org","message":"go","mode":"url"}}"#
+            r#""input-1":{"method":"elicitation/create","params":{"url":"https://example.org","message":"go","mode":"url"}}"#
         ));
         assert_eq!(url_visits(&error, &json("{}")).unwrap_err().code, MISSING_CLIENT_CAPABILITY);
         assert!(url_visits(&json(r#"{"code":-32602,"message":"m"}"#), &able).unwrap().is_none());
