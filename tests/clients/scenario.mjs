@@ -6,7 +6,8 @@ import { pathToFileURL } from 'node:url';
 
 const require = createRequire(`${process.cwd()}/scenario.mjs`);
 const load = name => import(pathToFileURL(require.resolve(name)).href);
-const PATIENCE = 20_000;
+/** Milliseconds for one step. Some servers take longer to start. */
+const PATIENCE = 10_000;
 const ANSWER = 'matrix';
 const INFO = { name: 'vmcp-tests', version: '1' };
 const CAPABILITIES = { elicitation: {}, sampling: {}, roots: {} };
@@ -86,7 +87,7 @@ class Scenario {
   async run() {
     const one = this.library.open(message => void this.updated.add(message.params.uri));
     try {
-      await inTime(one.connect(this.transport()));
+      await inTime(one.connect(this.transport()), 2 * PATIENCE);
     } catch (error) {
       return this.tell('connect', false, describe(error));
     }
@@ -160,10 +161,10 @@ const features = {
 
 const sleep = time => new Promise(resolve => setTimeout(resolve, time));
 
-function inTime(work) {
+function inTime(work, patience = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error('timed out')), PATIENCE);
+    timer = setTimeout(() => reject(new Error('timed out')), patience);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

@@ -15,7 +15,9 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
 
 warnings.simplefilter("ignore")
-PATIENCE = 20
+# Seconds for one step, and for all of them with the connection.
+PATIENCE = 10
+ALL_PATIENCE = 50
 ANSWER = "matrix"
 
 
@@ -63,7 +65,7 @@ class Scenario:
 
     async def run(self) -> None:
         try:
-            with anyio.fail_after(PATIENCE * 3):
+            with anyio.fail_after(ALL_PATIENCE):
                 async with self.connect() as client:
                     for step in self.target["steps"]:
                         await self.take(client, step)

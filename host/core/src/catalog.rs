@@ -57,6 +57,13 @@ pub struct Mirrored {
     pub header: String,
 }
 
+impl Mirrored {
+    /// The value in `arguments`, if it is there.
+    pub fn of<'a>(&self, arguments: &'a Value) -> Option<&'a Value> {
+        self.path.iter().try_fold(arguments, |value, name| value.get(name))
+    }
+}
+
 impl ArgumentRules {
     /// Whether a call's arguments go through as they are.
     pub fn leaves_arguments_alone(&self) -> bool {

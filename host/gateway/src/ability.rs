@@ -30,6 +30,10 @@ pub(crate) fn merged(offers: &[&Offer], is_complete: bool) -> Abilities {
             }
         }
     }
+    // Modern clients know tasks as an extension, whatever the backend calls them.
+    if merged.legacy_tasks && !merged.extensions.iter().any(|(name, _)| name == TASKS_EXTENSION) {
+        merged.extensions.push((TASKS_EXTENSION.to_owned(), Object::default().to_json()));
+    }
     for kind in Kind::ALL {
         let listed = offers.iter().filter(|offer| offer.available && !offer.discovered.of(kind).is_empty());
         let hints = listed.map(|offer| offer.discovered.cache_of(kind));

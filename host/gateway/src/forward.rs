@@ -31,7 +31,8 @@ use crate::{
     gateway::Gateway,
     parked::{Answer, Binding, OpenCall, Progress, Resumed},
     router::{Caller, Client, Incoming},
-    task, uri,
+    task::{self, TaskSupport},
+    uri,
 };
 
 /// Messages of a backend that may wait while a call is bridged.
@@ -46,6 +47,22 @@ pub(crate) struct Outgoing {
     /// The client's name for what it wants.
     pub name: String,
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether a legacy backend may or must make a task of it.
+    pub task: TaskSupport,
+}
+
+impl Outgoing {
+    /// Whether a modern client's call becomes a task at a legacy backend.
+    ///
+    /// # Errors
+    /// When it has to, and the client does not know tasks.
+    fn becomes_task(&self) -> Result<bool, RpcError> {
+        match (self.task, task::declares_tasks(&self.incoming)) {
+            (TaskSupport::Never, _) | (TaskSupport::Optional, false) => Ok(false),
+            (_, true) => Ok(true),
+            (TaskSupport::Required, false) => Err(task::needs_extension(&format!("`{}`", self.name))),
+        }
+    }
 }
 
 impl Gateway {
@@ -71,7 +88,15 @@ impl Gateway {
     ) -> Result<Reply, RpcError> {
         let (from, to) = (caller.era(), era_of(backend).await?);
         let may_name_task = task::may_name_task(&outgoing.incoming, from);
-        let Outgoing { incoming: Incoming { method, params, mut meta, .. }, name, headers } = outgoing;
+        let becomes_task = to == Era::Legacy && from == Era::Modern && outgoing.becomes_task()?;
+        let Outgoing { incoming: Incoming { method, mut params, mut meta, .. }, name, headers, .. } = outgoing;
+        if from == Era::Modern && to == Era::Legacy {
+            // What asks legacy backends for a task means nothing in a modern request.
+            params.remove("task");
+        }
+        if becomes_task {
+            params.set("task", Object::default().to_json());
+        }
         let mut client = ClientProfile { identity: caller.identity.clone(), ..ClientProfile::default() };
         match &caller.client {
             Client::Legacy(session) => {
@@ -98,10 +123,17 @@ impl Gateway {
                 Stopped::Answered(answer) => answer.map_err(|error| no_reply(&error))?,
                 Stopped::Asks(result) => return Ok(Reply::Result(result)),
             },
+            (Era::Modern, Era::Legacy) if method.starts_with("tasks/") => {
+                (from, self.about_legacy_task(call, &events).await?)
+            }
             (Era::Legacy, Era::Modern) if asks_for_input(&method) => call.in_rounds(&events).await?,
             _ => call.once(events).await.map_err(|error| no_reply(&error))?,
         };
-        let mut reply = bridge::translate_reply(reply, &method, era, from);
+        let mut reply = match reply {
+            Reply::Result(result) if becomes_task => Reply::Result(bridge::task::created(&result).unwrap_or(result)),
+            reply => reply,
+        };
+        reply = bridge::translate_reply(reply, &method, era, from);
         if may_name_task {
             let known = method.starts_with("tasks/").then_some(name.as_str());
             reply = self.seal_tasks(&caller.identity, backend.id(), known, reply);
@@ -116,8 +148,6 @@ impl Gateway {
     async fn call_with_stops(&self, mut call: Call<'_>, events: &EventSender) -> Result<Stopped, RpcError> {
         let state = call.request.params.remove(REQUEST_STATE);
         let responses = call.request.params.remove(INPUT_RESPONSES);
-        // What asks legacy backends for a task means nothing in a modern request.
-        call.request.params.remove("task");
         let binding = Binding::new(&call.caller.identity, call.backend.id(), &call.request.method, call.name);
         let capabilities = call.request.client.capabilities.clone();
         let token = call.request.meta.progress_token.clone();
@@ -128,8 +158,14 @@ impl Gateway {
                 Resumed::Ask(result) => return Ok(Stopped::Asks(result)),
             },
         };
+        // A client that knows beforehand what it will be asked may bring its answers at once.
+        let brought = if resumed.is_none() { Object::parse_lenient(responses.as_ref()) } else { Object::default() };
         let mut open = resumed.unwrap_or_else(|| call.begin());
-        match open.go_on(events, &capabilities, token.as_ref()).await? {
+        let mut progress = open.go_on(events, &capabilities, token.as_ref()).await?;
+        while !brought.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&brought) {
+            progress = open.go_on(events, &capabilities, token.as_ref()).await?;
+        }
+        match progress {
             Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
             Progress::Done(Ok((era, Reply::Error(error)))) => match modern_legacy::url_visits(&error, &capabilities)? {
                 Some(visits) => self.parked.park(OpenCall::to_be_made(visits), &binding).map(Stopped::Asks),
@@ -148,16 +184,16 @@ enum Stopped {
 }
 
 /// One call and who makes it.
-struct Call<'a> {
-    caller: &'a Caller,
-    backend: &'a Arc<Backend>,
-    request: BackendRequest,
-    name: &'a str,
+pub(crate) struct Call<'a> {
+    pub caller: &'a Caller,
+    pub backend: &'a Arc<Backend>,
+    pub request: BackendRequest,
+    pub name: &'a str,
 }
 
 impl Call<'_> {
     /// The call as it is.
-    async fn once(self, events: EventSender) -> Answer {
+    pub(crate) async fn once(self, events: EventSender) -> Answer {
         let Self { caller, backend, request, name } = self;
         let method = request.method.clone();
         let answer = backend.answer(request, events);
@@ -165,7 +201,7 @@ impl Call<'_> {
     }
 
     /// The call as one that outlives the request that began it.
-    fn begin(self) -> OpenCall {
+    pub(crate) fn begin(self) -> OpenCall {
         let (sender, messages) = mpsc::channel(MESSAGE_QUEUE);
         let Self { caller, backend, request, name } = self;
         let (identity, backend) = (caller.identity.clone(), backend.clone());

@@ -18,6 +18,7 @@ pub mod uri;
 mod ability;
 mod admission;
 mod forward;
+mod legacy_task;
 mod mirror;
 mod parked;
 mod refresh;

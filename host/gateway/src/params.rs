@@ -72,7 +72,7 @@ pub fn check_mirrored(params: &Object, rules: &ArgumentRules, headers: &ParamHea
             }
             (Some(text), Some((_, sent))) => match header::decode(sent.trim()) {
                 None => return mismatch(format!("the header `{name}` is no base64 of UTF-8 text")),
-                Some(sent) if !says_the_same(&sent, &text) => {
+                Some(sent) if !says_the_same(&sent, &text, mirrored.of(&arguments)) => {
                     return mismatch(format!("the header `{name}` is `{sent}`, argument `{argument}` is `{text}`"));
                 }
                 Some(_) => {}
@@ -88,8 +88,7 @@ fn arguments(params: &Object) -> Value {
 
 /// The argument as text; `None` when it is absent or null.
 fn mirrored_text(arguments: &Value, mirrored: &Mirrored) -> Result<Option<String>, RpcError> {
-    let value = mirrored.path.iter().try_fold(arguments, |value, name| value.get(name));
-    match value {
+    match mirrored.of(arguments) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
@@ -100,10 +99,10 @@ fn mirrored_text(arguments: &Value, mirrored: &Mirrored) -> Result<Option<String
     }
 }
 
-/// Numbers may be written in more than one way.
-fn says_the_same(header: &str, argument: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-    header == argument || number(header).is_some_and(|sent| number(argument) == Some(sent))
+/// Numbers may be written in more than one way; words may not.
+fn says_the_same(header: &str, text: &str, argument: Option<&Value>) -> bool {
+    let number = || header.parse::<f64>().ok().filter(|number| number.is_finite());
+    header == text || argument.and_then(Value::as_f64).is_some_and(|argument| number() == Some(argument))
 }
 
 #[cfg(test)]

@@ -120,7 +120,8 @@ impl OpenCall {
             return Ok(Progress::Asks);
         };
         let mut gathered = std::pin::pin!(tokio::time::sleep(GATHERING));
-        let mut is_gathering = false;
+        // What was asked before and is still open is asked again.
+        let mut is_gathering = !gathering.is_empty();
         loop {
             tokio::select! {
                 biased;
@@ -154,8 +155,13 @@ impl OpenCall {
         }
     }
 
+    /// What the client has yet to answer, by key.
+    pub(crate) fn requests(&self) -> Object {
+        self.gathering.requests()
+    }
+
     /// Gives the client's answers to the backend. Whether it waits for no more.
-    fn take_answers(&mut self, responses: &Object) -> bool {
+    pub(crate) fn take_answers(&mut self, responses: &Object) -> bool {
         forget_withdrawn(&mut self.gathering, &mut self.replies);
         for (key, answer) in self.gathering.answer(responses) {
             if let Some(reply) = self.replies.remove(&key) {
@@ -279,6 +285,10 @@ impl ParkedCalls {
         if !given_up.is_empty() {
             debug!(calls = given_up.len(), "gave up calls whose clients did not come back");
         }
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 
     /// How often [`sweep`](Self::sweep) is due.

@@ -225,6 +225,7 @@ pub(crate) async fn sweep_parked(gateway: Arc<Gateway>) {
     loop {
         sleep(gateway.parked.sweep_period()).await;
         gateway.parked.sweep();
+        gateway.waiting_tasks.sweep(gateway.parked.lifetime());
     }
 }
 

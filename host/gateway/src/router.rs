@@ -29,6 +29,7 @@ use crate::{
     params::{ParamHeaders, apply_argument_rules, check_mirrored, mirrored_headers},
     session::{LogLevel, Session, SessionTie},
     subscriptions::MAX_PER_WATCHER,
+    task::TaskSupport,
 };
 
 /// Longest name or URI that is looked up, in bytes.
@@ -252,7 +253,11 @@ impl Gateway {
                 headers.extend(HeaderName::from_str(&name).ok().zip(HeaderValue::from_str(&value).ok()));
             }
         }
-        self.forward(caller, backend, Outgoing { incoming, name, headers }, events).await
+        let task = match caller.era() {
+            Era::Modern if kind == Kind::Tool && catalog.abilities.legacy_tasks => TaskSupport::of(entry.as_deref()),
+            _ => TaskSupport::Never,
+        };
+        self.forward(caller, backend, Outgoing { incoming, name, headers, task }, events).await
     }
 
     /// `completion/complete`; nothing is known where the reference leads nowhere.
@@ -279,7 +284,13 @@ impl Gateway {
         }
         reference.set(key, RawJson::of(&&*original_name));
         incoming.params.set("ref", reference.to_json());
-        self.forward(caller, backend, Outgoing { incoming, name, headers: Vec::new() }, events).await
+        self.forward(
+            caller,
+            backend,
+            Outgoing { incoming, name, headers: Vec::new(), task: TaskSupport::Never },
+            events,
+        )
+        .await
     }
 
     async fn subscribe(&self, caller: &Caller, on: bool, incoming: &Incoming) -> Result<Reply, RpcError> {

@@ -8,6 +8,7 @@ use serde_json::json;
 use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender};
 use vmcp_core::{
     call::Reply,
+    catalog::Entry,
     id::{BackendId, Identity},
     json::RawJson,
 };
@@ -41,14 +42,18 @@ impl Gateway {
         let name = incoming.params.get_string(TASK_ID);
         let name = name.ok_or_else(|| RpcError::invalid_params("`taskId` is no string"))?;
         if caller.era() == Era::Modern && !declares_tasks(&incoming) {
-            let message = format!("`{}` needs the extension `{TASKS_EXTENSION}`", incoming.method);
-            let required = json!({ "requiredCapabilities": { "extensions": { TASKS_EXTENSION: {} } } });
-            return Err(RpcError::new(MISSING_CLIENT_CAPABILITY, message).with_data(required));
+            return Err(needs_extension(&format!("`{}`", incoming.method)));
         }
         let (backend, original) = self.open_task(&caller.identity, &name)?;
         incoming.params.set(TASK_ID, RawJson::of(&original));
         let backend = self.backend(&backend)?;
-        self.forward(caller, backend, Outgoing { incoming, name, headers: Vec::new() }, events).await
+        self.forward(
+            caller,
+            backend,
+            Outgoing { incoming, name, headers: Vec::new(), task: TaskSupport::Never },
+            events,
+        )
+        .await
     }
 
     /// `tasks/list`: those of all legacy backends that have tasks, in one page.
@@ -171,6 +176,34 @@ fn change_object(members: &mut Object, key: &str, change: impl FnOnce(&mut Objec
         change(&mut inner);
         members.set(key, inner.to_json());
     }
+}
+
+/// Whether a legacy backend makes tasks of calls of a tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TaskSupport {
+    #[default]
+    Never,
+    Optional,
+    Required,
+}
+
+impl TaskSupport {
+    /// What `entry` says of itself; there need be none.
+    pub(crate) fn of(entry: Option<&Entry>) -> Self {
+        let definition = Object::parse_lenient(entry.map(|entry| &entry.capability.definition));
+        match definition.get_object("execution").get_string("taskSupport").as_deref() {
+            Some("optional") => Self::Optional,
+            Some("required") => Self::Required,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// `what` cannot be had by a client that does not know tasks.
+pub(crate) fn needs_extension(what: &str) -> RpcError {
+    let required = json!({ "requiredCapabilities": { "extensions": { TASKS_EXTENSION: {} } } });
+    RpcError::new(MISSING_CLIENT_CAPABILITY, format!("{what} needs the extension `{TASKS_EXTENSION}`"))
+        .with_data(required)
 }
 
 /// Whether the reply to this request may name a task.

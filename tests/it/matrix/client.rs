@@ -127,6 +127,11 @@ impl Client {
         stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The Inspector's runs take a second each: without the host only where it did not pass with it.
+    pub(super) fn always_tries_directly(self) -> bool {
+        !matches!(self, Self::InspectorLegacy | Self::InspectorModern)
+    }
+
     /// Whether it has the server's transport at all.
     pub(super) fn can_reach(self, running: &Running) -> bool {
         running.connect["sse"].is_null() || !matches!(self, Self::RustLegacy | Self::RustAuto)
@@ -138,7 +143,7 @@ pub(super) fn host_of(hosts: &BTreeMap<Backend, TestHost>, backend: Backend) -> 
     &hosts[&group[0]]
 }
 
-/// One run of the command line per step; directly only where it did not go through the host, since each takes a second.
+/// One run of the command line per step.
 async fn inspect(client: Client, era: &str, running: &[Running], hosts: &BTreeMap<Backend, TestHost>) -> Vec<Line> {
     let mut lines = Vec::new();
     for one in running {

@@ -27,7 +27,7 @@ struct Told {
     steps: BTreeMap<&'static str, Outcome>,
 }
 
-/// A cell: through the host, and directly as far as that can be.
+/// A cell: through the host, and directly.
 #[derive(Debug)]
 pub(super) struct Cell {
     host: Outcome,
@@ -37,8 +37,10 @@ pub(super) struct Cell {
 #[derive(Debug)]
 enum Direct {
     Told(Outcome),
-    /// The client has not the server's transport or era, or it was not asked.
-    Unknown,
+    /// The client has not the server's transport or revision.
+    Impossible,
+    /// It passed through the host, and nobody needed to know more.
+    NotTried,
 }
 
 impl Outcomes {
@@ -93,8 +95,15 @@ impl Outcomes {
                 None => Err(format!("no connection: {}", told.unreachable.as_deref().unwrap_or("nothing was told"))),
             },
         };
-        let direct = told(Way::Direct).and_then(|told| told.steps.get(feature.name()));
-        Cell { host, direct: direct.map_or(Direct::Unknown, |outcome| Direct::Told(outcome.clone())) }
+        // Who cannot even list does not speak the server's revision, which excuses nothing either.
+        let speaks = |told: &&Told| !matches!(told.steps.get(Feature::List.name()), Some(Err(_)));
+        let direct = told(Way::Direct).filter(speaks).and_then(|told| told.steps.get(feature.name()));
+        let direct = match direct {
+            Some(outcome) => Direct::Told(outcome.clone()),
+            None if host.is_ok() && !client.always_tries_directly() => Direct::NotTried,
+            None => Direct::Impossible,
+        };
+        Cell { host, direct }
     }
 }
 
@@ -106,8 +115,8 @@ impl Cell {
 
     fn mark(&self) -> &'static str {
         match (&self.host, &self.direct) {
-            (Ok(()), Direct::Told(Ok(())) | Direct::Unknown) => "ok",
-            (Ok(()), Direct::Told(Err(_))) => "ok, not directly",
+            (Ok(()), Direct::Told(Ok(())) | Direct::NotTried) => "ok",
+            (Ok(()), _) => "ok, not directly",
             (Err(_), Direct::Told(Err(_))) => "also fails directly",
             (Err(_), _) => "FAILS",
         }
@@ -119,13 +128,14 @@ impl fmt::Display for Cell {
         let say = |outcome: &Outcome| outcome.as_ref().map_or_else(Clone::clone, |()| "passes".to_owned());
         let direct = match &self.direct {
             Direct::Told(outcome) => say(outcome),
-            Direct::Unknown => "cannot be tried".to_owned(),
+            Direct::Impossible => "impossible".to_owned(),
+            Direct::NotTried => "not tried".to_owned(),
         };
         write!(f, "through the host: {}; directly: {direct}", say(&self.host))
     }
 }
 
-/// Clients and servers down, features across; what is no plain success is told below.
+/// Clients and servers down, features across; what did not pass through the host is told below.
 pub(super) fn table(cells: &[(Place, Cell)]) -> String {
     let mut text = format!("{:<22} {:<16}", "client", "server");
     for feature in Feature::ALL {
@@ -140,7 +150,7 @@ pub(super) fn table(cells: &[(Place, Cell)]) -> String {
             }
         }
     }
-    let remarkable: Vec<_> = cells.iter().filter(|(_, cell)| cell.mark() != "ok").collect();
+    let remarkable: Vec<_> = cells.iter().filter(|(_, cell)| cell.host.is_err()).collect();
     write!(text, "\n\n{}", list(&remarkable)).unwrap();
     text
 }

@@ -31,7 +31,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For one step; some servers take longer to start.
+const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER: &str = "matrix";
 
 #[derive(Deserialize)]
@@ -149,7 +150,7 @@ type Client = RunningService<RoleClient, Player>;
 
 impl Target {
     async fn run(&self, lifecycle: ClientLifecycleMode) {
-        let client = match timeout(PATIENCE, self.connect(lifecycle)).await {
+        let client = match timeout(PATIENCE * 2, self.connect(lifecycle)).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return self.tell("connect", &Err(error)),
             Err(_) => return self.tell("connect", &Err(anyhow::anyhow!("timed out"))),

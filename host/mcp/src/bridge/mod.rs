@@ -9,6 +9,7 @@ pub mod legacy_legacy;
 pub mod legacy_modern;
 pub mod modern_legacy;
 pub mod modern_modern;
+pub mod task;
 
 use serde_json::{Value, json};
 use vmcp_core::{call::Reply, json::RawJson};

@@ -92,6 +92,16 @@ impl Gathering {
     ///
     /// - `state`: what the client has to bring with its answers
     pub fn input_required(&self, state: &str) -> RawJson {
+        Object::from([
+            ("resultType", RawJson::of(&"input_required")),
+            ("inputRequests", self.requests().to_json()),
+            ("requestState", RawJson::of(&state)),
+        ])
+        .to_json()
+    }
+
+    /// All that is open, by key.
+    pub fn requests(&self) -> Object {
         let mut requests = Object::default();
         for (key, asked) in &self.open {
             let mut request = Object::from([("method", RawJson::of(&asked.method))]);
@@ -100,17 +110,8 @@ impl Gathering {
             }
             requests.set(key, request.to_json());
         }
-        input_required(&requests, state)
+        requests
     }
-}
-
-fn input_required(requests: &Object, state: &str) -> RawJson {
-    Object::from([
-        ("resultType", RawJson::of(&"input_required")),
-        ("inputRequests", requests.to_json()),
-        ("requestState", RawJson::of(&state)),
-    ])
-    .to_json()
 }
 
 /// The visits to URLs that a legacy error asks for before the call is made again.
