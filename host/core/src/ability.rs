@@ -3,6 +3,7 @@
 use crate::{capability::Kind, json::RawJson};
 
 /// Features that at least one backend has. A backend that was never seen may have any of them.
+#[expect(clippy::struct_excessive_bools, reason = "each is a feature of its own, present or not")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Abilities {
     pub prompts: bool,

@@ -72,10 +72,10 @@ mod tests {
 
     use super::*;
 
-    fn offer(backend: &str, is_modern: bool, capabilities: Value, ttl_ms: u64) -> Offer {
+    fn offer(backend: &str, is_modern: bool, capabilities: &Value, ttl_ms: u64) -> Offer {
         let discovered = Discovered {
             tools: vec![RawJson::of(&json!({"name": "x"}))],
-            capabilities: RawJson::of(&capabilities),
+            capabilities: RawJson::of(capabilities),
             is_modern,
             cache: vec![(Kind::Tool.to_string(), ttl_ms, true)],
             ..Discovered::default()
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn the_host_can_do_what_any_backend_can_and_nothing_more() {
-        let one = offer("a", true, json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}), 900);
-        let two = offer("b", false, json!({"resources": {"subscribe": true}, "tasks": {}, "logging": {}}), 300);
+        let one = offer("a", true, &json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}), 900);
+        let two = offer("b", false, &json!({"resources": {"subscribe": true}, "tasks": {}, "logging": {}}), 300);
         let able = merged(&[&one, &two], true);
         assert!(able.resources && able.subscribe && able.logging && able.legacy_tasks);
         assert!(!able.prompts && !able.completions);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::try_join_all;
 use http::{HeaderName, HeaderValue};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -67,19 +67,7 @@ impl Outgoing {
 
 impl Gateway {
     /// Makes the call through the admission seam, and brings the reply into the client's era.
-    ///
-    /// Boxed: it is large, and would be copied through every layer above.
-    pub(crate) fn forward<'a>(
-        &'a self,
-        caller: &'a Caller,
-        backend: &'a Arc<Backend>,
-        outgoing: Outgoing,
-        events: EventSender,
-    ) -> BoxFuture<'a, Result<Reply, RpcError>> {
-        Box::pin(self.forward_unboxed(caller, backend, outgoing, events))
-    }
-
-    async fn forward_unboxed(
+    pub(crate) async fn forward(
         &self,
         caller: &Caller,
         backend: &Arc<Backend>,
@@ -196,7 +184,8 @@ impl Call<'_> {
     pub(crate) async fn once(self, events: EventSender) -> Answer {
         let Self { caller, backend, request, name } = self;
         let method = request.method.clone();
-        let answer = backend.answer(request, events);
+        // Boxed: it is large, and would be copied through every layer above.
+        let answer = Box::pin(backend.answer(request, events));
         admit(&caller.identity, &method, name, backend.id(), answer).await
     }
 
@@ -207,7 +196,7 @@ impl Call<'_> {
         let (identity, backend) = (caller.identity.clone(), backend.clone());
         let (method, name) = (request.method.clone(), name.to_owned());
         let answer = async move {
-            let answer = backend.answer(request, sender);
+            let answer = Box::pin(backend.answer(request, sender));
             admit(&identity, &method, &name, backend.id(), answer).await
         };
         OpenCall::begin(answer, messages)

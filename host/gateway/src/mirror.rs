@@ -42,7 +42,8 @@ fn read_schema(schema: &Map<String, Value>, path: Option<&[String]>, out: &mut V
             let Value::Object(named) = value else { continue };
             for (name, inner) in named {
                 let Value::Object(inner) = inner else { continue };
-                let path = path.filter(|_| keyword == "properties").map(|path| [path, &[name.clone()]].concat());
+                let path =
+                    path.filter(|_| keyword == "properties").map(|path| [path, std::slice::from_ref(name)].concat());
                 read_schema(inner, path.as_deref(), out)?;
             }
         } else if !DATA.contains(&keyword.as_str()) {

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Which of the runs to make; all by default.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Conformance {
     /// With this backend only
     #[arg(long, value_enum)]

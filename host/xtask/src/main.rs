@@ -100,5 +100,6 @@ fn ci(cache: &Cache) -> anyhow::Result<()> {
     plugins::run(true)?;
     // Schema and reference page are compared by a test.
     test::run(cache, &[])?;
+    conformance::run(cache, &conformance::Conformance::default())?;
     docs::check(cache)
 }

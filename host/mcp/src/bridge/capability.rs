@@ -27,18 +27,18 @@ fn write_sorted(value: &Value, out: &mut Vec<u8>) {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_by_key(|(name, _)| *name);
-            write_list(b"{}", members, out, |(name, value), out| {
+            write_list(*b"{}", members, out, |(name, value), out| {
                 write_string(name, out);
                 out.push(b':');
                 write_sorted(value, out);
             });
         }
-        Value::Array(items) => write_list(b"[]", items.iter().collect(), out, |item, out| write_sorted(item, out)),
+        Value::Array(items) => write_list(*b"[]", items.iter().collect(), out, write_sorted),
         plain => out.extend_from_slice(plain.to_string().as_bytes()),
     }
 }
 
-fn write_list<T>(brackets: &[u8; 2], items: Vec<T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
+fn write_list<T>(brackets: [u8; 2], items: Vec<T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
     out.push(brackets[0]);
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
