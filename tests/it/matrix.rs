@@ -76,7 +76,6 @@ impl Way {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the table is what people look at")]
 async fn what_a_client_can_do_directly_it_can_do_through_the_host() {
     let folder = tempfile::Builder::new().prefix("vmcp-matrix-").tempdir().unwrap();
     let running = Running::start_all(folder.path()).await;
@@ -116,7 +115,7 @@ async fn hosts(running: &[Running]) -> BTreeMap<Backend, TestHost> {
 type Place = (Client, Backend, Feature);
 
 /// A target of a plan: where to connect, and the steps that client and server have in common.
-fn target(client: Client, running: &Running, way: Way, connect: Value) -> Value {
+fn target(client: Client, running: &Running, way: Way, connect: &Value) -> Value {
     let prefix = if way == Way::Host { format!("{}_", running.backend.name()) } else { String::new() };
     let steps: Vec<_> = Feature::ALL
         .into_iter()

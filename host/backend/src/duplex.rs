@@ -284,8 +284,9 @@ impl Duplex {
 
     fn pass_on(&self, notification: Notification) {
         if let Some(change) = change_told_by(&notification) {
-            // Sessions of clients tell nothing, else each change would be told once per session.
-            if !matches!(self.audience.role, Role::Clients { .. }) {
+            // Sessions of clients tell of no lists, else each change would be told once per session.
+            let is_resource = matches!(change, BackendChange::ResourceUpdated { .. });
+            if is_resource || !matches!(self.audience.role, Role::Clients { .. }) {
                 drop(self.changes.send(change));
             }
         } else if let Some(listener) = self.audience.addressee() {

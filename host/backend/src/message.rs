@@ -92,7 +92,7 @@ impl ClientProfile {
     }
 
     /// Whether the client can be asked nothing at all.
-    pub(crate) fn is_mute(&self) -> bool {
+    pub fn is_mute(&self) -> bool {
         is_empty_object(&self.capabilities)
     }
 }

@@ -306,7 +306,9 @@ impl LegacySession {
             self.audience.withdraw(&notification);
         } else if let Some(change) = change_told_by(&notification) {
             // A client's session tells only of what its calls bring about; the rest is told on the host's own too.
-            if !matches!(self.audience.role, Role::Clients { .. }) || self.audience.has_calls() {
+            let is_resource = matches!(change, BackendChange::ResourceUpdated { .. });
+            let is_of_clients = matches!(self.audience.role, Role::Clients { .. });
+            if is_resource || !is_of_clients || self.audience.has_calls() {
                 drop(self.endpoint.changes.send(change));
             }
         } else if let Some(listener) = self.audience.addressee() {

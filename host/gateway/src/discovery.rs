@@ -193,7 +193,7 @@ pub async fn ask(backend: &Backend, method: &'static str, params: Object) -> Res
 }
 
 /// As [`ask`], in the name of some client.
-async fn ask_as(
+pub(crate) async fn ask_as(
     client: ClientProfile,
     backend: &Backend,
     method: &'static str,

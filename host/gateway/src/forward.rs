@@ -8,7 +8,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender, ServerMessage};
+use vmcp_backend::{Backend, BackendRequest, BackendState, EventSender, ServerMessage};
 use vmcp_core::{
     call::{CallError, Reply},
     json::RawJson,
@@ -17,8 +17,8 @@ use vmcp_mcp::{
     bridge::{
         self,
         input::Asked,
-        legacy_modern::{self, AfterTry, Rounds},
-        modern_legacy, modern_modern,
+        legacy_modern::{AfterTry, Rounds},
+        modern_legacy,
     },
     envelope::Request,
     era::Era,
@@ -85,25 +85,10 @@ impl Gateway {
         if becomes_task {
             params.set("task", Object::default().to_json());
         }
-        let mut client = ClientProfile { identity: caller.identity.clone(), ..ClientProfile::default() };
-        match &caller.client {
-            Client::Legacy(session) => {
-                meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
-                client.capabilities = match to {
-                    Era::Legacy => session.capabilities.clone(),
-                    Era::Modern => legacy_modern::capabilities(&session.capabilities),
-                };
-                client.scope = session.keeps_roots().then(|| session.id.clone());
-            }
-            Client::Modern { .. } => {
-                if let Some(of_client) = &meta.client_capabilities {
-                    client.capabilities = match to {
-                        Era::Legacy => modern_legacy::capabilities(of_client),
-                        Era::Modern => modern_modern::capabilities(of_client),
-                    };
-                }
-            }
+        if let Client::Legacy(session) = &caller.client {
+            meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
         }
+        let client = caller.profile(to);
         let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
         let call = Call { caller, backend, request, name: &name };
         let (era, reply) = match (from, to) {

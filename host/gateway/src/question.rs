@@ -49,6 +49,11 @@ impl Session {
         Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
     }
 
+    /// The scope of the client's sessions at legacy backends, where they serve nobody else.
+    pub(crate) fn scope(&self) -> Option<Arc<str>> {
+        self.keeps_roots().then(|| self.id.clone())
+    }
+
     /// Puts the request of a backend to the client; its answer goes to `reply`. `None` when the client did not offer to
     /// answer such, or has too many questions before it: then `reply` is dropped, and the backend learns that nobody answers.
     pub fn ask(self: &Arc<Self>, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Question> {

@@ -5,7 +5,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
-use vmcp_backend::{Backend, BackendState, EventSender};
+use vmcp_backend::{Backend, BackendState, ClientProfile, EventSender};
 use vmcp_core::{
     call::{CallError, Reply},
     capability::Kind,
@@ -14,7 +14,7 @@ use vmcp_core::{
     json::RawJson,
 };
 use vmcp_mcp::{
-    bridge::legacy_legacy,
+    bridge::{legacy_legacy, legacy_modern, modern_legacy, modern_modern},
     envelope::{Notification, Request},
     era::{Era, Revision},
     error::{INTERNAL_ERROR, RESOURCE_NOT_FOUND, RpcError},
@@ -51,6 +51,8 @@ pub enum Client {
     Modern {
         /// From which level on it wants log messages during this request; none without.
         log_level: Option<LogLevel>,
+        /// What it can be asked during this request: a JSON object.
+        capabilities: RawJson,
     },
 }
 
@@ -63,7 +65,19 @@ impl Caller {
     pub fn modern(identity: Identity, incoming: &Incoming) -> Self {
         let level = incoming.meta.log_level.as_ref().and_then(RawJson::as_string);
         let log_level = level.and_then(|level| LogLevel::parse(&level));
-        Self { identity, view: ViewId::default(), client: Client::Modern { log_level } }
+        let capabilities = incoming.meta.client_capabilities.clone().unwrap_or_else(|| Object::default().to_json());
+        Self { identity, view: ViewId::default(), client: Client::Modern { log_level, capabilities } }
+    }
+
+    /// The client as a backend of era `to` is to see it.
+    pub(crate) fn profile(&self, to: Era) -> ClientProfile {
+        let (capabilities, scope) = match (&self.client, to) {
+            (Client::Legacy(session), Era::Legacy) => (session.capabilities.clone(), session.scope()),
+            (Client::Legacy(session), Era::Modern) => (legacy_modern::capabilities(&session.capabilities), None),
+            (Client::Modern { capabilities, .. }, Era::Legacy) => (modern_legacy::capabilities(capabilities), None),
+            (Client::Modern { capabilities, .. }, Era::Modern) => (modern_modern::capabilities(capabilities), None),
+        };
+        ClientProfile { identity: self.identity.clone(), capabilities, scope }
     }
 
     pub fn era(&self) -> Era {
@@ -80,7 +94,7 @@ impl Caller {
         }
         let wanted = match &self.client {
             Client::Legacy(session) => Some(session.log_level().unwrap_or(LogLevel::Debug)),
-            Client::Modern { log_level } => *log_level,
+            Client::Modern { log_level, .. } => *log_level,
         };
         let level = Object::parse_lenient(notification.params.as_ref()).get_string("level");
         let level = level.and_then(|level| LogLevel::parse(&level));
@@ -301,14 +315,14 @@ impl Gateway {
         let subscriptions = || session.subscriptions.lock().expect("no panic while locked");
         if !on {
             subscriptions().remove(&name);
-            self.end_watching(&session.id, backend, &original_name).await;
+            self.end_watching(&session.id, backend, &caller.profile(Era::Legacy), &original_name).await;
             return Ok(Reply::Result(authored::empty(caller.era())));
         }
         if subscriptions().len() >= MAX_PER_WATCHER {
             return Err(RpcError::invalid_params(format!("a session may watch {MAX_PER_WATCHER} resources")));
         }
         subscriptions().insert(name.clone());
-        let outcome = self.begin_watching(&session.id, backend, &original_name).await;
+        let outcome = self.begin_watching(&session.id, backend, &caller.profile(Era::Legacy), &original_name).await;
         if !matches!(outcome, Ok(None)) {
             subscriptions().remove(&name);
         }

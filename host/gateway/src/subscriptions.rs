@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracing::debug;
-use vmcp_backend::{Backend, BackendInfo, BackendState};
+use vmcp_backend::{Backend, BackendInfo, BackendState, ClientProfile};
 use vmcp_core::{
     call::{CallError, Reply},
     capability::Kind,
@@ -17,10 +17,10 @@ use vmcp_core::{
 use vmcp_mcp::{era::Era, error::RpcError, object::Object};
 
 use crate::{
-    discovery::ask,
+    discovery::ask_as,
     forward::{era_of, no_reply},
     gateway::Gateway,
-    router::Target,
+    router::{Caller, Target},
 };
 
 /// Resources that one client may watch.
@@ -81,7 +81,7 @@ impl Subscriptions {
             Era::Modern => backend.watch(watched),
             Era::Legacy => {
                 for uri in watched {
-                    drop(tell(backend, "resources/subscribe", &uri).await);
+                    drop(tell(backend, &ClientProfile::default(), "resources/subscribe", &uri).await);
                 }
             }
         }
@@ -94,10 +94,13 @@ impl Subscriptions {
 
 impl Gateway {
     /// Has `watcher` hear of changes of the resource. A reply is a refusal of the backend.
+    ///
+    /// - `client`: who watches; a legacy server that tells each session of its own doings is asked in the client's session too
     pub(crate) async fn begin_watching(
         &self,
         watcher: &Arc<str>,
         backend: &Backend,
+        client: &ClientProfile,
         uri: &str,
     ) -> Result<Option<Reply>, RpcError> {
         let era = era_of(backend).await?;
@@ -108,7 +111,12 @@ impl Gateway {
                 backend.watch(self.subscriptions.watched_at(backend.id()));
                 return Ok(None);
             }
-            Era::Legacy => tell(backend, "resources/subscribe", uri).await,
+            Era::Legacy => {
+                if !client.is_mute() {
+                    drop(tell(backend, client, "resources/subscribe", uri).await);
+                }
+                tell(backend, &ClientProfile::default(), "resources/subscribe", uri).await
+            }
         };
         if !matches!(outcome, Ok(Reply::Result(_))) {
             self.subscriptions.remove(watcher, backend.id(), uri);
@@ -120,7 +128,10 @@ impl Gateway {
     }
 
     /// The opposite of [`begin_watching`](Self::begin_watching).
-    pub(crate) async fn end_watching(&self, watcher: &str, backend: &Backend, uri: &str) {
+    pub(crate) async fn end_watching(&self, watcher: &str, backend: &Backend, client: &ClientProfile, uri: &str) {
+        if !client.is_mute() && is_legacy(backend) {
+            drop(tell(backend, client, "resources/unsubscribe", uri).await);
+        }
         if self.subscriptions.remove(watcher, backend.id(), uri) {
             self.give_up(backend, uri).await;
         }
@@ -136,16 +147,19 @@ impl Gateway {
     }
 
     async fn give_up(&self, backend: &Backend, uri: &str) {
-        match &*backend.state().borrow() {
-            BackendState::Ready(info) if info.era == Era::Legacy => {}
+        match is_legacy(backend) {
+            true => drop(tell(backend, &ClientProfile::default(), "resources/unsubscribe", uri).await),
             // A backend that is down is asked for nothing when it comes back.
-            _ => return backend.watch(self.subscriptions.watched_at(backend.id())),
+            false => backend.watch(self.subscriptions.watched_at(backend.id())),
         }
-        drop(tell(backend, "resources/unsubscribe", uri).await);
     }
 
     /// Begins to watch resources for a modern client that listens on a stream; those that can be watched are told.
-    pub async fn watch(self: &Arc<Self>, uris: impl IntoIterator<Item = String>) -> Result<Watch, RpcError> {
+    pub async fn watch(
+        self: &Arc<Self>,
+        caller: &Caller,
+        uris: impl IntoIterator<Item = String>,
+    ) -> Result<Watch, RpcError> {
         let watcher: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let mut watch = Watch { gateway: self.clone(), watcher: watcher.clone(), uris: HashSet::new() };
         let catalog = self.catalog_for_request().await?;
@@ -154,7 +168,8 @@ impl Gateway {
             else {
                 continue;
             };
-            if let Ok(None) = self.begin_watching(&watcher, backend, &original_name).await {
+            let client = caller.profile(Era::Legacy);
+            if let Ok(None) = self.begin_watching(&watcher, backend, &client, &original_name).await {
                 watch.uris.insert(uri);
             }
         }
@@ -179,9 +194,14 @@ impl Drop for Watch {
     }
 }
 
-/// Subscribes or unsubscribes in the host's own name.
-async fn tell(backend: &Backend, method: &'static str, uri: &str) -> Result<Reply, CallError> {
-    let outcome = ask(backend, method, Object::from([("uri", RawJson::of(&uri))])).await;
+/// Whether `backend` is connected, and legacy.
+fn is_legacy(backend: &Backend) -> bool {
+    matches!(&*backend.state().borrow(), BackendState::Ready(info) if info.era == Era::Legacy)
+}
+
+/// Subscribes or unsubscribes in a session of `client`.
+async fn tell(backend: &Backend, client: &ClientProfile, method: &'static str, uri: &str) -> Result<Reply, CallError> {
+    let outcome = ask_as(client.clone(), backend, method, Object::from([("uri", RawJson::of(&uri))])).await;
     if let Err(error) = &outcome {
         debug!(backend = %backend.id(), uri, %error, "`{method}` failed");
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use vmcp_backend::{Backend, BackendRequest, BackendState, ClientProfile, EventSender};
+use vmcp_backend::{Backend, BackendRequest, BackendState, EventSender};
 use vmcp_core::{
     call::Reply,
     catalog::Entry,
@@ -22,7 +22,7 @@ use vmcp_mcp::{
 use crate::{
     forward::Outgoing,
     gateway::Gateway,
-    router::{Caller, Client, Incoming},
+    router::{Caller, Incoming},
     seal::Purpose,
 };
 
@@ -81,12 +81,7 @@ impl Gateway {
         if let Some(cursor) = cursor {
             params.set("cursor", cursor);
         }
-        let Client::Legacy(session) = &caller.client else { return Object::default() };
-        let client = ClientProfile {
-            identity: caller.identity.clone(),
-            capabilities: session.capabilities.clone(),
-            scope: session.keeps_roots().then(|| session.id.clone()),
-        };
+        let client = caller.profile(Era::Legacy);
         let request = BackendRequest { method: "tasks/list".into(), params, client, ..BackendRequest::default() };
         let (events, _nobody_listens) = tokio::sync::mpsc::channel(1);
         match backend.call(request, events).await {

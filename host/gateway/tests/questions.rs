@@ -1,6 +1,5 @@
 //! Many clients with many questions and requests at once, in any order of events: an answer reaches the question that it
 //! was given to, a cancellation the request that it names, and neither anything of another client.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

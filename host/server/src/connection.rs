@@ -167,12 +167,12 @@ impl Connection {
                 return Err(RpcError::new(INVALID_REQUEST, format!("revision `{version}` is served at `/mcp` only")));
             }
             incoming.check_modern(version)?;
+            let caller = Caller::modern(Identity::Anonymous, &incoming);
             if incoming.method == "subscriptions/listen" {
-                let subscribing = Listener::subscribe(&self.gateway, &id, &incoming.params).boxed();
+                let subscribing = Listener::subscribe(&self.gateway, &caller, &id, &incoming.params).boxed();
                 let (listener, acknowledged) = subscribing.await?;
                 return Ok(Begun::Listening(listener, acknowledged));
             }
-            let caller = Caller::modern(Identity::Anonymous, &incoming);
             return Ok(Begun::Exchange(Exchange::begin(self.gateway.clone(), caller, id, incoming).into()));
         }
         if incoming.method == "initialize" {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
 use vmcp_core::{capability::Kind, json::RawJson};
-use vmcp_gateway::{Gateway, GatewayEvent, Watch, session::Session};
+use vmcp_gateway::{Gateway, GatewayEvent, Watch, router::Caller, session::Session};
 use vmcp_mcp::{envelope::write_notification, error::RpcError, meta::SUBSCRIPTION_ID, object::Object};
 
 /// Turns events into messages for one client.
@@ -37,6 +37,7 @@ impl Listener {
     /// What a `subscriptions/listen` request `id` asks for, and the message that acknowledges it.
     pub(crate) async fn subscribe(
         gateway: &Arc<Gateway>,
+        caller: &Caller,
         id: &RawJson,
         params: &Object,
     ) -> Result<(Self, Bytes), RpcError> {
@@ -56,7 +57,7 @@ impl Listener {
             Some(uris) => serde_json::from_value(uris.clone())
                 .map_err(|_| RpcError::invalid_params(format!("`notifications.{RESOURCES}` is no list of URIs")))?,
         };
-        let watch = gateway.watch(uris.iter().cloned()).await?;
+        let watch = gateway.watch(caller, uris.iter().cloned()).await?;
         // What is not honoured is not acknowledged.
         let mut honoured: Map<String, Value> = LISTS
             .iter()

@@ -113,8 +113,9 @@ async fn answer(front: Arc<Front>, headers: &HeaderMap, request: Request) -> Res
 }
 
 async fn modern(front: Arc<Front>, headers: &HeaderMap, id: RawJson, mut incoming: Incoming) -> Response {
+    let caller = Caller::modern(Identity::Anonymous, &incoming);
     if incoming.method == "subscriptions/listen" {
-        return match Listener::subscribe(&front.gateway, &id, &incoming.params).boxed().await {
+        return match Listener::subscribe(&front.gateway, &caller, &id, &incoming.params).boxed().await {
             Ok((listener, acknowledged)) => streaming::subscription(&front, listener, &acknowledged),
             Err(error) => reply::json(StatusCode::OK, reply::error_message(Some(&id), &error)),
         };
@@ -122,7 +123,6 @@ async fn modern(front: Arc<Front>, headers: &HeaderMap, id: RawJson, mut incomin
     if incoming.method == "tools/call" {
         incoming.param_headers = Some(headers::of_arguments(headers));
     }
-    let caller = Caller::modern(Identity::Anonymous, &incoming);
     exchange(front, caller, id, incoming, Life::OfConnection).await
 }
 

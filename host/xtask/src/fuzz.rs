@@ -155,8 +155,9 @@ impl Target {
             stat("new_units_added"),
         ));
         if !status.success() {
-            let tail: Vec<_> = said.lines().rev().take(40).collect();
-            tail.into_iter().rev().for_each(step);
+            // From what the target said of itself; a hang has no such line.
+            let start = said.lines().position(|line| line.contains("panicked at")).unwrap_or_default();
+            said.lines().skip(start).filter(|line| !line.starts_with("stat::")).take(40).for_each(step);
         }
         Ok(status.success())
     }

@@ -248,7 +248,7 @@ impl Running {
 async fn everything_over_http(folder: &Path, transport: &str) -> (Child, u16) {
     let port = free_port();
     let mut command = RealServer::Everything.command(folder);
-    *command.last_mut().unwrap() = transport.to_owned();
+    transport.clone_into(command.last_mut().unwrap());
     let process = Command::new(&command[0])
         .args(&command[1..])
         .env("PORT", port.to_string())

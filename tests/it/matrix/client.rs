@@ -23,7 +23,7 @@ pub(super) enum Client {
     PythonLegacy,
     PythonModern,
     TypescriptSdk,
-    TypescriptClient,
+    TypescriptAuto,
     RustLegacy,
     RustAuto,
     InspectorLegacy,
@@ -46,7 +46,7 @@ impl Client {
         Self::PythonLegacy,
         Self::TypescriptSdk,
         Self::PythonModern,
-        Self::TypescriptClient,
+        Self::TypescriptAuto,
         Self::RustLegacy,
         Self::RustAuto,
         Self::InspectorLegacy,
@@ -58,7 +58,7 @@ impl Client {
             Self::PythonLegacy => "python legacy",
             Self::PythonModern => "python modern",
             Self::TypescriptSdk => "typescript sdk",
-            Self::TypescriptClient => "typescript client auto",
+            Self::TypescriptAuto => "typescript client auto",
             Self::RustLegacy => "rust",
             Self::RustAuto => "rust auto",
             Self::InspectorLegacy => "inspector legacy",
@@ -96,9 +96,9 @@ impl Client {
         }
         let mut targets = Vec::new();
         for one in running {
-            targets.push(target(self, one, Way::Host, json!({ "url": host_of(hosts, one.backend).url })));
+            targets.push(target(self, one, Way::Host, &json!({ "url": host_of(hosts, one.backend).url })));
             if self.can_reach(one) {
-                targets.push(target(self, one, Way::Direct, one.connect.clone()));
+                targets.push(target(self, one, Way::Direct, &one.connect));
             }
         }
         let plan = write_plan(folder, self, &targets);
@@ -110,7 +110,7 @@ impl Client {
                 command.arg(scripts.join("scenario.py")).arg(mode);
                 command
             }
-            Self::TypescriptSdk | Self::TypescriptClient => {
+            Self::TypescriptSdk | Self::TypescriptAuto => {
                 let library = if self == Self::TypescriptSdk { "sdk" } else { "client" };
                 let mut command = Command::new(node());
                 command.arg(scripts.join("scenario.mjs")).arg(library).current_dir(node_dir());
@@ -147,8 +147,8 @@ pub(super) fn host_of(hosts: &BTreeMap<Backend, TestHost>, backend: Backend) -> 
 async fn inspect(client: Client, era: &str, running: &[Running], hosts: &BTreeMap<Backend, TestHost>) -> Vec<Line> {
     let mut lines = Vec::new();
     for one in running {
-        let through = target(client, one, Way::Host, json!({ "url": host_of(hosts, one.backend).url }));
-        let directly = target(client, one, Way::Direct, one.connect.clone());
+        let through = target(client, one, Way::Host, &json!({ "url": host_of(hosts, one.backend).url }));
+        let directly = target(client, one, Way::Direct, &one.connect);
         for at in 0..through["steps"].as_array().unwrap().len() {
             let line = inspect_step(era, &through, at).await;
             let failed = !line.ok;

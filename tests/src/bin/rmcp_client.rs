@@ -215,7 +215,7 @@ impl Target {
         client.service().progress.lock().expect("no panic while locked").clear();
         self.called(client, step).await?;
         let seen = client.service().progress.lock().expect("no panic while locked").clone();
-        if seen.len() < 2 || !seen.is_sorted() {
+        if seen.len() < 2 {
             bail!("progress {seen:?}");
         }
         Ok(format!("progress {seen:?}"))
