@@ -100,7 +100,11 @@ impl TestClient {
         headers.push(("accept", "application/json, text/event-stream".to_owned()));
         if self.era == Era::Modern {
             headers.push(("mcp-method", method.to_owned()));
-            let name = if method == "resources/read" { &body["params"]["uri"] } else { &body["params"]["name"] };
+            let name = match method {
+                "resources/read" => &body["params"]["uri"],
+                "tasks/get" | "tasks/update" | "tasks/cancel" => &body["params"]["taskId"],
+                _ => &body["params"]["name"],
+            };
             if let Some(name) = name.as_str() {
                 headers.push(("mcp-name", name.to_owned()));
             }
