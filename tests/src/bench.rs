@@ -1,6 +1,7 @@
 //! Measures the host as a process among processes: what a call costs more than without it, how fast it starts, how much one
 //! bad backend costs the others, and what sessions cost. `cargo xtask bench` runs these on the release build.
 
+pub mod able;
 mod caller;
 pub mod faults;
 pub mod overhead;

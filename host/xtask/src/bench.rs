@@ -12,6 +12,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// What it costs a client to be one that can be asked something
+    Able {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
     /// How long conflict resolution takes with thousands of tools
     Conflict,
     /// From exec to ready, and the memory it takes
@@ -37,6 +43,7 @@ pub(crate) enum Bench {
 pub(crate) fn run_bench(cache: &Cache, bench: &Bench) -> anyhow::Result<()> {
     let (name, json) = match bench {
         Bench::Conflict => return run(&mut cache.cargo(&["bench", "--locked", "--package", "vmcp-plugin"])),
+        Bench::Able { json } => ("able", *json),
         Bench::Overhead { json } => ("overhead", *json),
         Bench::Start { json } => ("start", *json),
         Bench::Faults { json } => ("faults", *json),

@@ -28,8 +28,13 @@ pub(super) struct Caller {
 impl Caller {
     /// Makes modern calls.
     pub(super) async fn connect(url: &str, tool: &str, arguments: &Value) -> Self {
+        Self::able(url, tool, arguments, &json!({})).await
+    }
+
+    /// Makes modern calls of a client that has `capabilities`.
+    pub(super) async fn able(url: &str, tool: &str, arguments: &Value, capabilities: &Value) -> Self {
         let mut params = json!({ "name": tool, "arguments": arguments });
-        add_modern_meta(&mut params, &json!({}));
+        add_modern_meta(&mut params, capabilities);
         Self::new(url, tool, &params, None).await
     }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use clap::{Parser, ValueEnum};
-use vmcp_tests::bench::{faults, overhead, sessions, start};
+use vmcp_tests::bench::{able, faults, overhead, sessions, start};
 
 #[derive(Parser)]
 struct Arguments {
@@ -14,6 +14,7 @@ struct Arguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Bench {
+    Able,
     Overhead,
     Start,
     Faults,
@@ -27,6 +28,10 @@ async fn main() -> anyhow::Result<()> {
         Bench::Overhead => {
             let rows = overhead::run().await?;
             println!("{}", if json { serde_json::to_string_pretty(&rows)? } else { overhead::table(&rows) });
+        }
+        Bench::Able => {
+            let rows = able::run().await;
+            println!("{}", if json { serde_json::to_string_pretty(&rows)? } else { able::table(&rows) });
         }
         Bench::Faults => {
             let rows = faults::run().await;
