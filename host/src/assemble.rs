@@ -105,6 +105,7 @@ impl HostBuilder {
         let tasks = TaskTracker::new();
         let ending = CancellationToken::new();
         let context = Arc::new(BackendContext {
+            input_timeout: config.server.input_timeout.as_duration(),
             host_info: RawJson::of(&host.implementation()),
             watcher: watcher(&config),
             tasks: tasks.clone(),

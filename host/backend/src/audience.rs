@@ -35,9 +35,6 @@ const MAX_QUESTIONS: usize = 16;
 /// A session counts as just opened for so long, and so long a question waits for the first call: servers ask for roots right
 /// after the handshake, some with a delay.
 const OPENING: Duration = Duration::from_secs(2);
-/// Longest wait for an answer: a person may have to find a password or read a page first, but one who went home does not
-/// hold a session of the backend over night.
-const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
 /// What the server is told then: a timeout, by the code that the SDKs use for it.
 const NO_ANSWER: i64 = -32001;
 
@@ -81,6 +78,8 @@ impl Role {
 #[derive(Debug)]
 pub(crate) struct Audience {
     pub(crate) role: Role,
+    /// Longest wait for an answer.
+    patience: Duration,
     table: Mutex<Table>,
     /// A call began.
     arrival: Notify,
@@ -96,6 +95,8 @@ struct Table {
     has_closed: bool,
     /// The server has been told the roots of one client.
     knows_roots: bool,
+    /// A call was given up, and what it asks later must not reach another client.
+    has_orphans: bool,
 }
 
 /// What becomes of a request of the server.
@@ -120,8 +121,9 @@ impl Taken {
 }
 
 impl Audience {
-    pub(crate) fn new(role: Role) -> Arc<Self> {
-        Arc::new(Self { role, table: Mutex::default(), arrival: Notify::new() })
+    /// - `patience`: longest wait for an answer of a client
+    pub(crate) fn new(role: Role, patience: Duration) -> Arc<Self> {
+        Arc::new(Self { role, patience, table: Mutex::default(), arrival: Notify::new() })
     }
 
     /// From now on the server may ask without a call for a moment: after the handshake, and when it was told of new roots.
@@ -199,6 +201,11 @@ impl Audience {
         }
     }
 
+    /// A call was given up without its reply: the server may still be at it.
+    pub(crate) fn orphan(&self) {
+        self.table().has_orphans = true;
+    }
+
     /// The session has ended, and its questions with it.
     pub(crate) fn close(&self) {
         let mut table = self.table();
@@ -229,7 +236,7 @@ impl Audience {
 impl Table {
     /// The only call; of a session that serves one client alone any call, the last that began.
     fn addressee(&self, role: &Role) -> Option<Arc<Listener>> {
-        if self.calls.len() > 1 && !role.has_scope() {
+        if (self.calls.len() > 1 || self.has_orphans) && !role.has_scope() {
             return None;
         }
         self.calls.iter().max_by_key(|(id, _)| **id).map(|(_, listener)| listener.clone())
@@ -273,7 +280,7 @@ impl Question {
                 None => open.audience.first_caller().await.map(|listener| Put::to(listener, request.clone())),
             };
             match put {
-                Some(put) => put.answer().await,
+                Some(put) => put.answer(open.audience.patience).await,
                 None => Some(Err(Unanswerable::Refused)),
             }
         };
@@ -286,7 +293,8 @@ impl Question {
             Ok(reply) => reply,
             Err(Unanswerable::Refused) => return Some(compose::not_offered(&request.id, &request.method)),
             Err(Unanswerable::Late) => {
-                Reply::Error(RpcError::new(NO_ANSWER, format!("nobody answered within {ANSWER_PATIENCE:?}")).to_json())
+                let patience = open.audience.patience;
+                Reply::Error(RpcError::new(NO_ANSWER, format!("nobody answered within {patience:?}")).to_json())
             }
         };
         if request.method == ROOTS && matches!(reply, Reply::Result(_)) {
@@ -332,7 +340,7 @@ impl Put {
     }
 
     /// `None` when the call ended first.
-    async fn answer(self) -> Option<Result<Reply, Unanswerable>> {
+    async fn answer(self, patience: Duration) -> Option<Result<Reply, Unanswerable>> {
         let Self { listener, answered, unsent, _pause } = self;
         let mut answered = pin!(answered);
         let asking = async {
@@ -342,7 +350,7 @@ impl Put {
             tokio::select! {
                 biased;
                 answer = &mut answered => answer.map_err(|_| Unanswerable::Refused),
-                () = sleep(ANSWER_PATIENCE) => Err(Unanswerable::Late),
+                () = sleep(patience) => Err(Unanswerable::Late),
             }
         };
         tokio::select! {
@@ -355,6 +363,8 @@ impl Put {
 
 #[cfg(test)]
 mod tests {
+    const PATIENCE: Duration = Duration::from_mins(1);
+
     use tokio::sync::mpsc;
 
     use super::*;
@@ -380,7 +390,7 @@ mod tests {
         let everyone = Role::Everyone { capabilities: empty_object() };
         let mute = Role::Clients { capabilities: empty_object(), has_scope: true };
         let check = |role: Role, method: &str, expected: &str| {
-            let audience = Audience::new(role);
+            let audience = Audience::new(role, PATIENCE);
             assert!(answer(audience.take(request(1, method), None)).contains(expected), "{method}");
         };
         for role in [Role::Control, everyone.clone(), mute.clone(), roots()] {
@@ -395,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_after_the_handshake_waits_for_the_first_call() {
-        let audience = Audience::new(roots());
+        let audience = Audience::new(roots(), PATIENCE);
         audience.open();
         let Taken::Asked(question) = audience.take(request(1, ROOTS), None) else { panic!() };
         assert_eq!(answer(audience.take(request(1, ROOTS), None)), "known");
@@ -415,7 +425,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_withdrawn_question_and_one_of_an_ended_call_are_dropped() {
-        let audience = Audience::new(roots());
+        let audience = Audience::new(roots(), PATIENCE);
         let (events, mut received) = mpsc::channel(4);
         let listener = Listener::new(events, None);
         let calling = audience.enter(1, &listener);
@@ -439,7 +449,7 @@ mod tests {
     #[test]
     fn several_calls_are_told_apart_only_where_one_client_makes_them_all() {
         let check = |role: Role, expected: bool| {
-            let audience = Audience::new(role);
+            let audience = Audience::new(role, PATIENCE);
             let listener = Listener::new(mpsc::channel(1).0, None);
             let _calls = (audience.enter(1, &listener), audience.enter(2, &listener));
             assert_eq!(audience.addressee().is_some(), expected);

@@ -32,7 +32,7 @@ use crate::{
     handshake::BackendInfo,
     listen::{self, Ears},
     live::Live,
-    message::{BackendChange, BackendRequest, BackendState, EventSender},
+    message::{BackendChange, BackendRequest, BackendState, ClientProfile, EventSender},
     pool::{self, Pool},
     report::{BackendReport, Record},
     retry::Delays,
@@ -180,6 +180,13 @@ impl Backend {
             }
             is_new
         });
+    }
+
+    /// Whether any number of calls of this client share one session at a legacy backend: what a call leaves behind there,
+    /// as a task, is then found by the next.
+    pub fn shares_sessions_with(&self, client: &ClientProfile) -> bool {
+        let is_tied = matches!(self.spec.transport, Transport::StreamableHttp { .. }) && !self.connector.is_sse();
+        !client.can_be_asked() || (is_tied && !client.has_roots())
     }
 
     /// Ends the sessions of the one client that has this scope: it is gone. Must be called within the runtime.

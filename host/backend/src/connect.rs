@@ -15,7 +15,7 @@ use vmcp_core::call::CallError;
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
-    audience::Role,
+    audience::{Audience, Role},
     handshake::{self, BackendInfo, PROBE_PATIENCE, Probe},
     http::HttpClient,
     listen,
@@ -98,6 +98,11 @@ impl Connector {
         Self { spec, context, changes, http: OnceCell::new(), era: Mutex::new(None), is_sse }
     }
 
+    /// Whether the backend turned out to speak HTTP+SSE.
+    pub(crate) fn is_sse(&self) -> bool {
+        self.is_sse.load(Ordering::Relaxed)
+    }
+
     /// Opens the session that the host itself uses: it may ask nothing of anybody, and tells of changes.
     pub(crate) async fn open_control(&self) -> Result<Opened, ConnectError> {
         let opened = self.open(self.known_era(), Role::Control).await;
@@ -173,7 +178,8 @@ impl Connector {
                 Probe::Legacy => {}
             }
         }
-        match LegacySession::open(endpoint, role.clone(), self.patience()).await {
+        let audience = Audience::new(role.clone(), self.context.input_timeout);
+        match LegacySession::open(endpoint, audience, self.patience()).await {
             Ok(session) => {
                 let info = session.established().info.clone();
                 Ok(Opened { session: Session::LegacyHttp(Arc::new(session)), info })

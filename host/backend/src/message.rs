@@ -91,7 +91,14 @@ impl ClientProfile {
         Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
     }
 
-    /// Whether the client can be asked nothing at all.
+    /// Whether a server may want something of this client: only such need sessions that serve one call at a time.
+    pub(crate) fn can_be_asked(&self) -> bool {
+        let text = self.capabilities.as_bytes();
+        let asked: [&[u8]; 4] = [b"\"elicitation\"", b"\"sampling\"", b"\"roots\"", b"\"tasks\""];
+        !self.is_mute() && asked.iter().any(|name| memchr::memmem::find(text, name).is_some())
+    }
+
+    /// Whether the client says nothing at all of itself.
     pub fn is_mute(&self) -> bool {
         is_empty_object(&self.capabilities)
     }

@@ -200,7 +200,7 @@ impl Pool {
         let is_untied = self.kind != Kind::Name;
         let may_taint = || client.scope.is_none() && client.has_roots();
         let entry = Arc::new(Entry {
-            is_exclusive: !client.is_mute() && !client.is_everyone() && (is_untied || may_taint()),
+            is_exclusive: client.can_be_asked() && !client.is_everyone() && (is_untied || may_taint()),
             has_scope: client.scope.is_some(),
             longest_idle: if client.is_everyone() { IDLE_EVERYONE } else { Duration::MAX },
             opening: tokio::sync::Mutex::default(),

@@ -80,5 +80,7 @@ pub struct BackendContext {
     /// Ends the processes when the host cannot; `None` where nothing is started, or in tests.
     pub watcher: Option<Watcher>,
     pub tasks: TaskTracker,
+    /// How long a backend waits for an answer of a client.
+    pub input_timeout: Duration,
     pub shutdown: CancellationToken,
 }

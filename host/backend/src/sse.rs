@@ -10,7 +10,7 @@ use url::Url;
 use vmcp_core::json::RawJson;
 
 use crate::{
-    audience::Role,
+    audience::{Audience, Role},
     budget::EXHAUSTED,
     connect::ConnectError,
     duplex::{Duplex, Outbox},
@@ -39,7 +39,7 @@ pub(crate) async fn open(
         client.backend().clone(),
         context.host_info.clone(),
         Outbox::Post { client: client.clone(), url },
-        role,
+        Audience::new(role, context.input_timeout),
         changes,
         context.tasks.clone(),
         client.body_limit(),

@@ -14,7 +14,7 @@ use vmcp_core::{call::CallError, json::RawJson};
 use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
-    audience::Role,
+    audience::{Audience, Role},
     connect::ConnectError,
     duplex::{Duplex, Outbox},
     handshake::{self, BackendInfo, PROBE_PATIENCE, Probe},
@@ -55,7 +55,7 @@ pub(crate) fn start(
         spec.id.clone(),
         context.host_info.clone(),
         Outbox::Pipe(pipe),
-        role,
+        Audience::new(role, context.input_timeout),
         changes,
         context.tasks.clone(),
         spec.reply_limit,

@@ -164,8 +164,11 @@ pub(crate) struct Established {
 }
 
 impl LegacySession {
-    pub(crate) async fn open(endpoint: Arc<Endpoint>, role: Role, limit: Duration) -> Result<Self, SessionError> {
-        let audience = Audience::new(role);
+    pub(crate) async fn open(
+        endpoint: Arc<Endpoint>,
+        audience: Arc<Audience>,
+        limit: Duration,
+    ) -> Result<Self, SessionError> {
         let established = establish(&endpoint, &audience, limit).await?;
         Ok(Self {
             endpoint,
@@ -212,6 +215,9 @@ impl LegacySession {
         match outcome {
             Some(outcome) => {
                 guard.is_open = false;
+                if matches!(outcome, Err(Fault::Lost(_))) {
+                    self.audience.orphan();
+                }
                 outcome.map_err(|fault| fault.into_call_error(backend))
             }
             None => {
@@ -432,7 +438,11 @@ struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if !self.is_open || tokio::runtime::Handle::try_current().is_err() {
+        if !self.is_open {
+            return;
+        }
+        self.session.audience.orphan();
+        if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
         let (endpoint, established) = (self.session.endpoint.clone(), self.session.established());

@@ -40,6 +40,7 @@ fn host() -> ExitCode {
         let watcher = Watcher::spawn();
         let shared = support::context();
         let context = BackendContext {
+            input_timeout: Duration::from_mins(10),
             host_info: shared.host_info.clone(),
             watcher: Some(watcher.clone()),
             tasks: shared.tasks.clone(),

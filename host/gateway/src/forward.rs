@@ -29,7 +29,7 @@ use vmcp_mcp::{
 use crate::{
     admission::admit,
     gateway::Gateway,
-    parked::{Answer, Binding, OpenCall, Progress, Resumed},
+    parked::{Answer, Binding, OpenCall, Progress, Resumed, salt},
     router::{Caller, Client, Incoming},
     task::{self, TaskSupport},
     uri,
@@ -99,7 +99,9 @@ impl Gateway {
             (Era::Modern, Era::Legacy) if method.starts_with("tasks/") => {
                 (from, self.about_legacy_task(call, &events).await?)
             }
-            (Era::Legacy, Era::Modern) if asks_for_input(&method) => call.in_rounds(&events).await?,
+            (Era::Legacy, Era::Modern) if asks_for_input(&method) => {
+                call.in_rounds(&events, self.parked.lifetime()).await?
+            }
             _ => call.once(events).await.map_err(|error| no_reply(&error))?,
         };
         let mut reply = match reply {
@@ -109,7 +111,7 @@ impl Gateway {
         reply = bridge::translate_reply(reply, &method, era, from);
         if may_name_task {
             let known = method.starts_with("tasks/").then_some(name.as_str());
-            reply = self.seal_tasks(&caller.identity, backend.id(), known, reply);
+            reply = self.seal_tasks(caller, backend.id(), known, reply);
         }
         Ok(match (self.uri_prefix(backend.id()), reply) {
             (Some(prefix), Reply::Result(result)) => Reply::Result(uri::add_prefix(&result, prefix)),
@@ -124,15 +126,19 @@ impl Gateway {
         let binding = Binding::new(&call.caller.identity, call.backend.id(), &call.request.method, call.name);
         let capabilities = call.request.client.capabilities.clone();
         let token = call.request.meta.progress_token.clone();
+        let responses = Object::parse_lenient(responses.as_ref());
+        // A client that knows beforehand what it will be asked may bring its answers at once.
+        let brought = if state.is_none() { responses.clone() } else { Object::default() };
         let resumed = match state {
             None => None,
-            Some(state) => match self.parked.resume(&state, &Object::parse_lenient(responses.as_ref()), &binding)? {
+            Some(state) => match self.parked.resume(&state, &responses, &binding)? {
+                Resumed::GoOn(open) if !open.is_running() && !all_accepted(&responses) => {
+                    return Err(RpcError::invalid_params("the backend wants a visit that the client declined"));
+                }
                 Resumed::GoOn(open) => Some(open).filter(OpenCall::is_running),
                 Resumed::Ask(result) => return Ok(Stopped::Asks(result)),
             },
         };
-        // A client that knows beforehand what it will be asked may bring its answers at once.
-        let brought = if resumed.is_none() { Object::parse_lenient(responses.as_ref()) } else { Object::default() };
         let mut open = resumed.unwrap_or_else(|| call.begin());
         let mut progress = open.go_on(events, &capabilities, token.as_ref()).await?;
         while !brought.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&brought) {
@@ -140,10 +146,12 @@ impl Gateway {
         }
         match progress {
             Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
-            Progress::Done(Ok((era, Reply::Error(error)))) => match modern_legacy::url_visits(&error, &capabilities)? {
-                Some(visits) => self.parked.park(OpenCall::to_be_made(visits), &binding).map(Stopped::Asks),
-                None => Ok(Stopped::Answered(Ok((era, Reply::Error(error))))),
-            },
+            Progress::Done(Ok((era, Reply::Error(error)))) => {
+                match modern_legacy::url_visits(&error, &capabilities, &salt())? {
+                    Some(visits) => self.parked.park(OpenCall::to_be_made(visits), &binding).map(Stopped::Asks),
+                    None => Ok(Stopped::Answered(Ok((era, Reply::Error(error))))),
+                }
+            }
             Progress::Done(answer) => Ok(Stopped::Answered(answer)),
         }
     }
@@ -188,7 +196,9 @@ impl Call<'_> {
     }
 
     /// The call again and again, as long as the modern backend asks for input that the legacy client gives meanwhile.
-    async fn in_rounds(self, events: &EventSender) -> Result<(Era, Reply), RpcError> {
+    ///
+    /// - `patience`: how long a client, and the person before it, has for one question
+    async fn in_rounds(self, events: &EventSender, patience: Duration) -> Result<(Era, Reply), RpcError> {
         let Self { caller, backend, mut request, name } = self;
         let mut rounds = Rounds::default();
         loop {
@@ -198,10 +208,9 @@ impl Call<'_> {
                 AfterTry::Done(reply) => return Ok((era, reply)),
                 AfterTry::Ask(round) => round,
             };
-            let asking = round
-                .questions
-                .iter()
-                .map(|(key, asked)| async move { ask_client(events, asked).await.map(|answer| (key.clone(), answer)) });
+            let asking = round.questions.iter().map(|(key, asked)| async move {
+                ask_client(events, asked, patience).await.map(|answer| (key.clone(), answer))
+            });
             let answers = try_join_all(asking).await?;
             round.retry(&mut request.params, answers);
         }
@@ -209,7 +218,7 @@ impl Call<'_> {
 }
 
 /// Asks the legacy client behind `events`, and waits for its answer.
-async fn ask_client(events: &EventSender, asked: &Asked) -> Result<RawJson, RpcError> {
+async fn ask_client(events: &EventSender, asked: &Asked, patience: Duration) -> Result<RawJson, RpcError> {
     let Asked { method, params } = asked;
     let refused = |why: String| {
         RpcError::new(BACKEND_FAILED, why).with_data(serde_json::json!({ "kind": "input", "method": method }))
@@ -218,19 +227,25 @@ async fn ask_client(events: &EventSender, asked: &Asked) -> Result<RawJson, RpcE
     let request = Request { id: RawJson::of(&method), method: method.clone(), params: params.clone() };
     // Nobody listens only when the client is gone, which ends this call too.
     let _ = events.send(ServerMessage::Request { request, reply }).await;
-    match timeout(CLIENT_ANSWERS_WITHIN, answered).await {
+    match timeout(patience, answered).await {
         Ok(Ok(Reply::Result(answer))) => Ok(answer),
         Ok(Ok(Reply::Error(error))) => {
             let said = Object::parse_lenient(Some(&error)).get_string("message").unwrap_or_default();
             Err(refused(format!("the client answered the backend's `{method}` with an error: {said}")))
         }
         Ok(Err(_)) => Err(refused(format!("the client cannot be asked for `{method}` now"))),
-        Err(_) => Err(refused(format!("the client did not answer `{method}` within {CLIENT_ANSWERS_WITHIN:?}"))),
+        Err(_) => {
+            Err(refused(format!("the client did not answer `{method}` within {patience:?} (`server.inputTimeout`)")))
+        }
     }
 }
 
-/// How long a client, and the person before it, has to answer one question.
-const CLIENT_ANSWERS_WITHIN: Duration = Duration::from_mins(10);
+/// Whether none of the answers says no.
+fn all_accepted(responses: &Object) -> bool {
+    let accepts =
+        |answer: &RawJson| Object::parse_lenient(Some(answer)).get_string("action").as_deref() == Some("accept");
+    responses.iter().all(|(_, answer)| accepts(answer))
+}
 
 /// Whether the protocol lets a server ask for input in the middle of this.
 fn asks_for_input(method: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use crate::{
     forward::{Call, no_reply},
     gateway::Gateway,
     parked::{OpenCall, Progress},
+    session::Owner,
 };
 
 const TASK_ID: &str = "taskId";
@@ -29,37 +30,63 @@ const ASKS_WITHIN: Duration = Duration::from_secs(1);
 /// Tasks that wait for their clients at a time.
 const MAX_WAITING: usize = 1000;
 
-/// A task at its backend.
-type Place = (BackendId, String);
+/// A task at its backend, and the client whose session there it belongs to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place {
+    backend: BackendId,
+    id: String,
+    owner: Owner,
+    capabilities: RawJson,
+}
+
+/// The open request for the result of one task. Whoever speaks of the task holds it, so that there is one at a time.
+#[derive(Default)]
+struct Waiting {
+    call: tokio::sync::Mutex<Option<OpenCall>>,
+    touched: Mutex<Option<Instant>>,
+}
 
 /// The open requests for results of tasks that wait for input.
 #[derive(Default)]
 pub(crate) struct WaitingTasks {
-    table: Mutex<HashMap<Place, (OpenCall, Instant)>>,
+    table: Mutex<HashMap<Place, Arc<Waiting>>>,
 }
 
 impl WaitingTasks {
-    fn take(&self, place: &Place) -> Option<OpenCall> {
-        self.lock().remove(place).map(|(call, _)| call)
-    }
-
-    fn put(&self, place: Place, call: OpenCall) -> Result<(), RpcError> {
+    fn at(&self, place: &Place) -> Result<Arc<Waiting>, RpcError> {
         let mut table = self.lock();
-        if table.len() >= MAX_WAITING {
+        if table.len() >= MAX_WAITING && !table.contains_key(place) {
             let message =
                 format!("{MAX_WAITING} tasks wait for input from their clients, which is the most there may be");
             return Err(RpcError::new(INTERNAL_ERROR, message));
         }
-        table.insert(place, (call, Instant::now()));
-        Ok(())
+        let waiting = table.entry(place.clone()).or_default().clone();
+        *waiting.touched.lock().expect("no panic while locked") = Some(Instant::now());
+        Ok(waiting)
+    }
+
+    fn forget(&self, place: &Place) {
+        let forgotten = self.lock().remove(place);
+        drop(forgotten);
     }
 
     /// Gives up what nobody looked at for `lifetime`. The tasks go on, and can be looked at again.
     pub(crate) fn sweep(&self, lifetime: Duration) {
-        self.lock().retain(|_, (_, since)| since.elapsed() < lifetime);
+        let is_old = |waiting: &Waiting| {
+            let touched = *waiting.touched.lock().expect("no panic while locked");
+            touched.is_none_or(|touched| touched.elapsed() >= lifetime)
+        };
+        let mut given_up = Vec::new();
+        self.lock().retain(|_, waiting| {
+            let keep = !is_old(waiting);
+            if !keep {
+                given_up.push(waiting.clone());
+            }
+            keep
+        });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, (OpenCall, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Arc<Waiting>>> {
         self.table.lock().expect("no panic while locked")
     }
 }
@@ -68,7 +95,12 @@ impl Gateway {
     /// Answers `tasks/get`, `tasks/update` and `tasks/cancel` of a modern client.
     pub(crate) async fn about_legacy_task(&self, call: Call<'_>, events: &EventSender) -> Result<Reply, RpcError> {
         let id = call.request.params.get_string(TASK_ID).unwrap_or_default();
-        let place = (call.backend.id().clone(), id);
+        let place = Place {
+            backend: call.backend.id().clone(),
+            id,
+            owner: Owner::of(&call.caller.identity),
+            capabilities: call.request.client.capabilities.clone(),
+        };
         let task = match ask(&call, "tasks/get", &place).await? {
             Reply::Result(task) => Object::parse_lenient(Some(&task)),
             unknown @ Reply::Error(_) => return Ok(unknown),
@@ -80,11 +112,11 @@ impl Gateway {
             }
             "tasks/update" => {
                 let responses = call.request.params.get_object("inputResponses");
-                self.answer_task(&call, place, &responses, events).await?;
+                self.answer_task(&call, &place, &responses, events).await?;
                 Ok(Reply::Result(task::acknowledged()))
             }
             _ => {
-                self.waiting_tasks.take(&place);
+                self.waiting_tasks.forget(&place);
                 // One that has ended cannot be cancelled there, which here is no error.
                 ask(&call, "tasks/cancel", &place).await?;
                 Ok(Reply::Result(task::acknowledged()))
@@ -101,7 +133,7 @@ impl Gateway {
     ) -> Result<Details, RpcError> {
         match task.get_string("status").as_deref() {
             Some("completed" | "failed") => {
-                self.waiting_tasks.take(place);
+                self.waiting_tasks.forget(place);
                 ask(call, "tasks/result", place).await.map(Details::Ended)
             }
             Some("input_required") => self.questions(call, place, events).await,
@@ -111,38 +143,52 @@ impl Gateway {
 
     /// What the backend asks for the task: it does so on a request for the task's result.
     async fn questions(&self, call: &Call<'_>, place: &Place, events: &EventSender) -> Result<Details, RpcError> {
-        let mut open = self.waiting_tasks.take(place).unwrap_or_else(|| about(call, "tasks/result", place).begin());
-        let capabilities = &call.request.client.capabilities;
-        match timeout(ASKS_WITHIN, open.go_on(events, capabilities, None)).await {
-            Ok(Ok(Progress::Done(answer))) => {
-                return answer.map(|(_, reply)| Details::Ended(reply)).map_err(|error| no_reply(&error));
-            }
-            Ok(Err(lacking)) => return Err(lacking),
-            Ok(Ok(Progress::Asks)) | Err(_) => {}
-        }
-        let asked = open.requests();
-        self.waiting_tasks.put(place.clone(), open)?;
-        Ok(if asked.is_empty() { Details::None } else { Details::Asks(asked) })
+        let waiting = self.waiting_tasks.at(place)?;
+        let mut slot = waiting.call.lock().await;
+        ask_about(&mut slot, call, place, events).await
     }
 
     async fn answer_task(
         &self,
         call: &Call<'_>,
-        place: Place,
+        place: &Place,
         responses: &Object,
         events: &EventSender,
     ) -> Result<(), RpcError> {
-        let waiting = match self.waiting_tasks.take(&place) {
-            Some(open) => Some(open),
-            // Whoever was asked by an earlier process is asked the same again.
-            None => match self.questions(call, &place, events).await? {
-                Details::Asks(_) => self.waiting_tasks.take(&place),
-                _ => None,
-            },
-        };
-        let Some(mut open) = waiting else { return Ok(()) };
-        open.take_answers(responses);
-        self.waiting_tasks.put(place, open)
+        let waiting = self.waiting_tasks.at(place)?;
+        let mut slot = waiting.call.lock().await;
+        if slot.is_none() {
+            // Whoever was asked by an earlier process is asked anew; only named questions are the same then.
+            ask_about(&mut slot, call, place, events).await?;
+        }
+        if let Some(open) = &mut *slot {
+            open.take_answers(responses);
+        }
+        Ok(())
+    }
+}
+
+/// Goes on with the open request for the task's result, or begins it, until it is known what the backend asks.
+async fn ask_about(
+    slot: &mut Option<OpenCall>,
+    call: &Call<'_>,
+    place: &Place,
+    events: &EventSender,
+) -> Result<Details, RpcError> {
+    let open = slot.get_or_insert_with(|| about(call, "tasks/result", place).begin());
+    match timeout(ASKS_WITHIN, open.go_on(events, &call.request.client.capabilities, None)).await {
+        Ok(Ok(Progress::Done(answer))) => {
+            *slot = None;
+            answer.map(|(_, reply)| Details::Ended(reply)).map_err(|error| no_reply(&error))
+        }
+        Ok(Err(lacking)) => {
+            *slot = None;
+            Err(lacking)
+        }
+        Ok(Ok(Progress::Asks)) | Err(_) => {
+            let asked = open.requests();
+            Ok(if asked.is_empty() { Details::None } else { Details::Asks(asked) })
+        }
     }
 }
 
@@ -155,7 +201,7 @@ async fn ask(call: &Call<'_>, method: &'static str, place: &Place) -> Result<Rep
 fn about<'a>(call: &Call<'a>, method: &'static str, place: &Place) -> Call<'a> {
     let request = BackendRequest {
         method: method.into(),
-        params: Object::from([(TASK_ID, RawJson::of(&place.1))]),
+        params: Object::from([(TASK_ID, RawJson::of(&place.id))]),
         meta: RequestMeta::default(),
         client: call.request.client.clone(),
         headers: Vec::new(),

@@ -33,7 +33,10 @@ use vmcp_mcp::{
     object::Object,
 };
 
-use crate::seal::{Purpose, Sealer};
+use crate::{
+    seal::{Purpose, Sealer},
+    session::Owner,
+};
 
 /// Requests of a backend that come within this time of the first are put to the client together.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -51,7 +54,8 @@ pub(crate) struct Binding([u8; 32]);
 impl Binding {
     pub(crate) fn new(identity: &Identity, backend: &BackendId, method: &str, name: &str) -> Self {
         let mut digest = Sha256::new();
-        for part in [&format!("{identity:?}"), backend.as_str(), method, name] {
+        digest.update(Owner::of(identity).0);
+        for part in [backend.as_str(), method, name] {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
@@ -66,6 +70,8 @@ pub(crate) struct OpenCall {
     replies: BTreeMap<String, oneshot::Sender<Reply>>,
     /// How often the client was asked.
     round: u32,
+    /// Until when it waits for the present answers; asking again does not prolong that.
+    until: Option<Instant>,
 }
 
 /// A call under way at its backend. Dropped, it is cancelled there.
@@ -90,12 +96,12 @@ impl OpenCall {
         messages: mpsc::Receiver<ServerMessage>,
     ) -> Self {
         let running = Some(Running { answer: Box::pin(answer), messages });
-        Self { running, ..Self::to_be_made(Gathering::default()) }
+        Self { running, ..Self::to_be_made(Gathering::new(&salt())) }
     }
 
     /// A call that the backend takes only after the client has done what was gathered.
     pub(crate) fn to_be_made(gathering: Gathering) -> Self {
-        Self { running: None, gathering, replies: BTreeMap::new(), round: 0 }
+        Self { running: None, gathering, replies: BTreeMap::new(), round: 0, until: None }
     }
 
     /// Whether the backend has begun to work on it.
@@ -116,7 +122,7 @@ impl OpenCall {
         capabilities: &RawJson,
         token: Option<&RawJson>,
     ) -> Result<Progress, RpcError> {
-        let Self { running: Some(Running { answer, messages }), gathering, replies, round } = self else {
+        let Self { running: Some(Running { answer, messages }), gathering, replies, round, .. } = self else {
             return Ok(Progress::Asks);
         };
         let mut gathered = std::pin::pin!(tokio::time::sleep(GATHERING));
@@ -194,6 +200,11 @@ fn for_round(mut notification: Notification, round: u32, token: Option<&RawJson>
     Some(notification)
 }
 
+/// What tells the keys of one call from those of all others, so that no answer meant for another call can be taken.
+pub(crate) fn salt() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..8].to_owned()
+}
+
 /// All calls that wait for their clients.
 pub(crate) struct ParkedCalls {
     sealer: Arc<Sealer>,
@@ -229,7 +240,9 @@ impl ParkedCalls {
 
     fn park_as(&self, handle: Handle, mut call: OpenCall, binding: &Binding) -> Result<RawJson, RpcError> {
         call.round += 1;
-        let ticket = Ticket { handle, round: call.round, expires: unix_seconds(self.lifetime) };
+        let until = *call.until.get_or_insert_with(|| Instant::now() + self.lifetime);
+        let left = until.saturating_duration_since(Instant::now());
+        let ticket = Ticket { handle, round: call.round, expires: unix_seconds(left) };
         let state = self.sealer.seal(Purpose::RequestState, &ticket.write(binding));
         let result = call.gathering.input_required(&state);
         let mut table = self.lock();
@@ -238,7 +251,7 @@ impl ParkedCalls {
                 format!("{MAX_PARKED} calls wait for input from their clients, which is the most there may be");
             return Err(RpcError::new(INTERNAL_ERROR, message));
         }
-        table.insert(handle, Parked { call, until: Instant::now() + self.lifetime });
+        table.insert(handle, Parked { call, until });
         Ok(result)
     }
 
@@ -252,6 +265,7 @@ impl ParkedCalls {
             RpcError::invalid_params(format!("`requestState`: {refusal}; make the call anew without it"))
         })?;
         if call.take_answers(responses) {
+            call.until = None;
             return Ok(Resumed::GoOn(call));
         }
         debug!("answers are missing or do not fit, asking again");

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::oneshot;
-use vmcp_core::{call::Reply, json::RawJson};
+use vmcp_core::{call::Reply, id::BackendId, json::RawJson};
 use vmcp_mcp::{
     bridge::input::{Asked, InputKind},
     envelope::{Request, Response, write_notification, write_request},
@@ -21,6 +21,8 @@ use crate::session::Session;
 
 /// Questions that one client may have before it at a time.
 const MAX_OPEN: usize = 64;
+/// Tasks of one session that its list tells of.
+const MAX_TASKS: usize = 1000;
 
 /// The open questions of one session.
 #[derive(Debug, Default)]
@@ -47,6 +49,18 @@ impl Session {
     /// Whether the client has roots, which backends ask for once and keep.
     pub(crate) fn keeps_roots(&self) -> bool {
         Object::parse_lenient(Some(&self.capabilities)).get("roots").is_some()
+    }
+
+    /// Notes that the client has begun a task: where, and its name there.
+    pub(crate) fn note_task(&self, task: (BackendId, String)) {
+        let mut tasks = self.tasks.lock().expect("no panic while locked");
+        if tasks.len() < MAX_TASKS {
+            tasks.insert(task);
+        }
+    }
+
+    pub(crate) fn has_begun_task(&self, task: &(BackendId, String)) -> bool {
+        self.tasks.lock().expect("no panic while locked").contains(task)
     }
 
     /// The scope of the client's sessions at legacy backends, where they serve nobody else.

@@ -32,6 +32,8 @@ use crate::{
     task::TaskSupport,
 };
 
+/// Longest client capabilities, in bytes: each session keeps them.
+const MAX_CAPABILITIES: usize = 64 << 10;
 /// Longest name or URI that is looked up, in bytes.
 const MAX_NAME: usize = 8192;
 
@@ -129,11 +131,22 @@ impl Incoming {
         if Revision::parse(version).is_none_or(|revision| revision.era() == Era::Legacy) {
             return Err(RpcError::unsupported_version(version));
         }
-        if self.meta.client_capabilities.is_none() {
-            return Err(RpcError::invalid_params("`_meta` lacks `io.modelcontextprotocol/clientCapabilities`"));
+        match &self.meta.client_capabilities {
+            None => Err(RpcError::invalid_params("`_meta` lacks `io.modelcontextprotocol/clientCapabilities`")),
+            Some(capabilities) => check_capabilities(capabilities),
         }
-        Ok(())
     }
+}
+
+/// What a client says that it can be asked is an object, and no longer than sense.
+fn check_capabilities(capabilities: &RawJson) -> Result<(), RpcError> {
+    if !capabilities.as_bytes().starts_with(b"{") {
+        return Err(RpcError::invalid_params("the client's capabilities are no object"));
+    }
+    if capabilities.as_bytes().len() > MAX_CAPABILITIES {
+        return Err(RpcError::invalid_params(format!("capabilities have at most {MAX_CAPABILITIES} bytes")));
+    }
+    Ok(())
 }
 
 /// Which method a request has, as far as the router tells them apart.
@@ -211,7 +224,9 @@ impl Gateway {
         let revision = Revision::negotiate(&wanted);
         let catalog = self.catalog_for_request().await?;
         let answer = self.host.initialize(revision, &catalog.abilities, catalog.instructions.as_deref());
-        let capabilities = legacy_legacy::capabilities(&params.get_object("capabilities").to_json());
+        let capabilities = params.get_object("capabilities").to_json();
+        check_capabilities(&capabilities)?;
+        let capabilities = legacy_legacy::capabilities(&capabilities);
         let session = match tie {
             SessionTie::Id => self.sessions.begin(revision, identity, capabilities),
             SessionTie::Connection => Session::new(revision, identity, capabilities),
@@ -268,7 +283,13 @@ impl Gateway {
             }
         }
         let task = match caller.era() {
-            Era::Modern if kind == Kind::Tool && catalog.abilities.legacy_tasks => TaskSupport::of(entry.as_deref()),
+            Era::Modern
+                if kind == Kind::Tool
+                    && catalog.abilities.legacy_tasks
+                    && backend.shares_sessions_with(&caller.profile(Era::Legacy)) =>
+            {
+                TaskSupport::of(entry.as_deref())
+            }
             _ => TaskSupport::Never,
         };
         self.forward(caller, backend, Outgoing { incoming, name, headers, task }, events).await

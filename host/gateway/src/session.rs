@@ -16,15 +16,16 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use vmcp_core::{
-    id::{Identity, ViewId},
+    id::{BackendId, Identity, ViewId},
     json::RawJson,
 };
 use vmcp_mcp::era::Revision;
 
-use self::ticket::{Owner, SessionNumber};
+use self::ticket::SessionNumber;
 use crate::question::Questions;
 
 pub use self::table::{IDLE_LIFETIME, LONGEST_LIFETIME, MAX_SESSIONS, SessionError, Sessions};
+pub(crate) use self::ticket::Owner;
 
 /// Most requests of one session under way at a time.
 pub const MAX_IN_FLIGHT: usize = 1000;
@@ -46,6 +47,8 @@ pub struct Session {
     stream: Mutex<Option<CancellationToken>>,
     in_flight: Mutex<HashMap<RawJson, CancellationToken>>,
     pub(crate) questions: Questions,
+    /// The tasks that the client has begun: where, and their names there.
+    pub(crate) tasks: Mutex<HashSet<(BackendId, String)>>,
     /// `None` for the session of a connection, which nobody finds by its id.
     listing: Option<Listing>,
     started: Instant,
@@ -97,6 +100,7 @@ impl Session {
             stream: Mutex::default(),
             in_flight: Mutex::default(),
             questions: Questions::default(),
+            tasks: Mutex::default(),
             listing,
             started: Instant::now(),
             last_used: AtomicU64::new(0),

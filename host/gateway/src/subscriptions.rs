@@ -2,10 +2,11 @@
 //! watches each resource once for all of them, in the way of the backend's era, and stops with the last.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::OwnedMutexGuard;
 use tracing::debug;
 use vmcp_backend::{Backend, BackendInfo, BackendState, ClientProfile};
 use vmcp_core::{
@@ -33,6 +34,8 @@ type Watched = (BackendId, String);
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     by_resource: Mutex<BTreeMap<Watched, HashSet<Arc<str>>>>,
+    /// What a backend is told comes in the order in which it was decided.
+    turns: Mutex<HashMap<BackendId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Subscriptions {
@@ -67,6 +70,15 @@ impl Subscriptions {
             !is_given_up
         });
         given_up
+    }
+
+    async fn turn(&self, backend: &BackendId) -> OwnedMutexGuard<()> {
+        let turn = self.turns.lock().expect("no panic while locked").entry(backend.clone()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    fn is_watched(&self, backend: &BackendId, uri: &str) -> bool {
+        self.lock().contains_key(&(backend.clone(), uri.to_owned()))
     }
 
     /// The resources of `backend` that anybody watches, by the backend's own URIs.
@@ -104,6 +116,7 @@ impl Gateway {
         uri: &str,
     ) -> Result<Option<Reply>, RpcError> {
         let era = era_of(backend).await?;
+        let _one_at_a_time = self.subscriptions.turn(backend.id()).await;
         // First, so that an update right after the subscription finds its way.
         self.subscriptions.add(watcher, backend.id(), uri);
         let outcome = match era {
@@ -129,10 +142,13 @@ impl Gateway {
 
     /// The opposite of [`begin_watching`](Self::begin_watching).
     pub(crate) async fn end_watching(&self, watcher: &str, backend: &Backend, client: &ClientProfile, uri: &str) {
-        if !client.is_mute() && is_legacy(backend) {
+        let _one_at_a_time = self.subscriptions.turn(backend.id()).await;
+        let is_last = self.subscriptions.remove(watcher, backend.id(), uri);
+        // A session that serves others may be theirs to be told in.
+        if !client.is_mute() && is_legacy(backend) && (is_last || client.scope.is_some()) {
             drop(tell(backend, client, "resources/unsubscribe", uri).await);
         }
-        if self.subscriptions.remove(watcher, backend.id(), uri) {
+        if is_last {
             self.give_up(backend, uri).await;
         }
     }
@@ -141,6 +157,10 @@ impl Gateway {
     pub(crate) async fn forget_watcher(&self, watcher: &str) {
         for (backend, uri) in self.subscriptions.forget(watcher) {
             if let Some(backend) = self.backends.get(&backend) {
+                let _one_at_a_time = self.subscriptions.turn(backend.id()).await;
+                if self.subscriptions.is_watched(backend.id(), &uri) {
+                    continue;
+                }
                 self.give_up(backend, &uri).await;
             }
         }
@@ -187,10 +207,8 @@ pub struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if !self.uris.is_empty() {
-            // The receiver ends with the gateway, and then nothing is watched any more.
-            let _ = self.gateway.departed.send(self.watcher.clone());
-        }
+        // Whatever has begun. The receiver ends with the gateway, and then nothing is watched any more.
+        let _ = self.gateway.departed.send(self.watcher.clone());
     }
 }
 
@@ -201,7 +219,8 @@ fn is_legacy(backend: &Backend) -> bool {
 
 /// Subscribes or unsubscribes in a session of `client`.
 async fn tell(backend: &Backend, client: &ClientProfile, method: &'static str, uri: &str) -> Result<Reply, CallError> {
-    let outcome = ask_as(client.clone(), backend, method, Object::from([("uri", RawJson::of(&uri))])).await;
+    let params = Object::from([("uri", RawJson::of(&uri))]);
+    let outcome = ask_as(client.clone(), backend, method, params).await;
     if let Err(error) = &outcome {
         debug!(backend = %backend.id(), uri, %error, "`{method}` failed");
     }

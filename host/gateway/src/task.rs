@@ -22,8 +22,9 @@ use vmcp_mcp::{
 use crate::{
     forward::Outgoing,
     gateway::Gateway,
-    router::{Caller, Incoming},
+    router::{Caller, Client, Incoming},
     seal::Purpose,
+    session::Owner,
 };
 
 const TASK_ID: &str = "taskId";
@@ -56,8 +57,10 @@ impl Gateway {
         .await
     }
 
-    /// `tasks/list`: those of all legacy backends that have tasks, in one page.
+    /// `tasks/list`: those that this client's session has begun, of all legacy backends, in one page. A backend's own list may
+    /// hold those of others, since clients share sessions there.
     pub(crate) async fn list_tasks(&self, caller: &Caller) -> Result<Reply, RpcError> {
+        let Client::Legacy(session) = &caller.client else { return Err(RpcError::method_not_found("tasks/list")) };
         let mut tasks = Vec::new();
         for backend in self.backends_with_tasks() {
             let mut cursor = None;
@@ -66,7 +69,11 @@ impl Gateway {
                 let listed =
                     page.get("tasks").and_then(|list| list.to_value::<Vec<RawJson>>().ok()).unwrap_or_default();
                 cursor = page.get("nextCursor").filter(|next| next.as_str() != "null" && !listed.is_empty()).cloned();
-                tasks.extend(listed);
+                let is_own = |task: &RawJson| {
+                    let name = Object::parse_lenient(Some(task)).get_string(TASK_ID).unwrap_or_default();
+                    self.open_task(&caller.identity, &name).is_ok_and(|place| session.has_begun_task(&place))
+                };
+                tasks.extend(listed.into_iter().filter(is_own));
                 if cursor.is_none() || tasks.len() >= MAX_LISTED {
                     break;
                 }
@@ -85,7 +92,7 @@ impl Gateway {
         let request = BackendRequest { method: "tasks/list".into(), params, client, ..BackendRequest::default() };
         let (events, _nobody_listens) = tokio::sync::mpsc::channel(1);
         match backend.call(request, events).await {
-            Ok(reply @ Reply::Result(_)) => match self.seal_tasks(&caller.identity, backend.id(), None, reply) {
+            Ok(reply @ Reply::Result(_)) => match self.seal_tasks(caller, backend.id(), None, reply) {
                 Reply::Result(result) => Object::parse_lenient(Some(&result)),
                 Reply::Error(_) => Object::default(),
             },
@@ -106,13 +113,8 @@ impl Gateway {
     /// Puts the client's names of tasks in place of the backend's, wherever a result carries them.
     ///
     /// - `known`: the name by which the client asked, where it did; the same task keeps it
-    pub(crate) fn seal_tasks(
-        &self,
-        identity: &Identity,
-        backend: &BackendId,
-        known: Option<&str>,
-        reply: Reply,
-    ) -> Reply {
+    pub(crate) fn seal_tasks(&self, caller: &Caller, backend: &BackendId, known: Option<&str>, reply: Reply) -> Reply {
+        let identity = &caller.identity;
         let Reply::Result(result) = reply else { return reply };
         let Ok(mut members) = Object::parse(&result) else { return Reply::Result(result) };
         let known = known.and_then(|name| Some((self.open_task(identity, name).ok()?.1, name)));
@@ -124,6 +126,9 @@ impl Gateway {
             };
             task.set(TASK_ID, RawJson::of(&name));
         };
+        if let (Client::Legacy(session), Some(id)) = (&caller.client, members.get_object("task").get_string(TASK_ID)) {
+            session.note_task((backend.clone(), id));
+        }
         seal(&mut members);
         change_object(&mut members, "task", seal);
         change_object(&mut members, "_meta", |meta| change_object(meta, RELATED_TASK, seal));
@@ -141,7 +146,7 @@ impl Gateway {
     }
 
     fn seal_task(&self, identity: &Identity, backend: &BackendId, id: &str) -> String {
-        let payload = [&whose(identity)[..], backend.as_str().as_bytes(), b"/", id.as_bytes()].concat();
+        let payload = [&Owner::of(identity).0[..16], backend.as_str().as_bytes(), b"/", id.as_bytes()].concat();
         match payload.len() <= crate::seal::MAX_PAYLOAD {
             true => self.sealer.seal(Purpose::Task, &payload),
             // A name too long to seal leads nowhere, which the client learns when it asks.
@@ -152,18 +157,12 @@ impl Gateway {
     fn open_task(&self, identity: &Identity, name: &str) -> Result<(BackendId, String), RpcError> {
         let opened = self.sealer.open(Purpose::Task, name).ok();
         let parts = opened.and_then(|payload| {
-            let place = payload.strip_prefix(&whose(identity)[..])?;
+            let place = payload.strip_prefix(&Owner::of(identity).0[..16])?;
             let (backend, id) = std::str::from_utf8(place).ok()?.split_once('/')?;
             Some((BackendId::new(backend).ok()?, id.to_owned()))
         });
         parts.ok_or_else(|| RpcError::invalid_params("there is no such task"))
     }
-}
-
-fn whose(identity: &Identity) -> [u8; 16] {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(format!("{identity:?}"));
-    *digest.first_chunk().expect("a digest has 32 bytes")
 }
 
 fn change_object(members: &mut Object, key: &str, change: impl FnOnce(&mut Object)) {

@@ -95,6 +95,10 @@ pub fn parse(text: &Bytes) -> Result<Message, EnvelopeError> {
         }
         _ => EnvelopeError::NotJson(error),
     })?;
+    // A list of the members in their order would be read as well.
+    if is_batch(text) {
+        return Err(EnvelopeError::NotJsonRpc { what: "it is a list, not an object", id: None });
+    }
     let part = |raw: &RawValue| RawJson::part_of(text, raw);
     let id = wire.id.map(part);
     if wire.jsonrpc.as_deref() != Some("2.0") {
@@ -246,6 +250,7 @@ mod tests {
         check(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":2}"#, "not JSON-RPC Some(1)");
         check(r#"{"id":1,"method":"x"}"#, "not JSON-RPC Some(1)");
         check(r"[1]", "not JSON-RPC None");
+        check(r#" ["2.0",1,"ping"]"#, "not JSON-RPC None");
         check(r#"{"jsonrpc":"2.0","id":1"#, "not JSON");
     }
 

@@ -139,12 +139,15 @@ impl Connection {
         let id = request.id.clone();
         match self.begin(request).await {
             Ok(Begun::Exchange(exchange)) => {
+                // Before the next message is read, which may cancel it.
+                let Some(cancelled) = self.note(&id) else { return self.refuse_repeated(&id).await };
                 let connection = self.clone();
-                self.tasks.spawn(async move { connection.run(*exchange).await });
+                self.tasks.spawn(async move { connection.run(*exchange, cancelled).await });
             }
             Ok(Begun::Listening(listener, acknowledged)) => {
+                let Some(cancelled) = self.note(&id) else { return self.refuse_repeated(&id).await };
                 self.send(acknowledged).await;
-                let (connection, cancelled) = (self.clone(), self.note(&id));
+                let connection = self.clone();
                 self.tasks.spawn(async move {
                     connection.listen(listener, cancelled).await;
                     connection.forget(&id);
@@ -153,6 +156,11 @@ impl Connection {
             Ok(Begun::Answered(result)) => self.send(reply::message(&id, &Ok(Reply::Result(result)))).await,
             Err(error) => self.send(reply::error_message(Some(&id), &error)).await,
         }
+    }
+
+    async fn refuse_repeated(&self, id: &RawJson) {
+        let error = RpcError::new(INVALID_REQUEST, "the id is that of a request under way");
+        self.send(reply::error_message(Some(id), &error)).await;
     }
 
     /// Decides what a request is, and starts it.
@@ -240,9 +248,8 @@ impl Connection {
     }
 
     /// Runs a request to its end, handing on what the backend sends before.
-    async fn run(&self, mut exchange: Exchange) {
+    async fn run(&self, mut exchange: Exchange, cancelled: CancellationToken) {
         let id = exchange.id.clone();
-        let cancelled = self.note(&id);
         loop {
             let next = tokio::select! {
                 next = exchange.next() => next,
@@ -292,11 +299,15 @@ impl Connection {
         }
     }
 
-    /// Notes what is under way, so that `notifications/cancelled` finds it.
-    fn note(&self, id: &RawJson) -> CancellationToken {
+    /// Notes what is under way, so that `notifications/cancelled` finds it; `None` when the id is in use.
+    fn note(&self, id: &RawJson) -> Option<CancellationToken> {
+        let mut in_flight = self.in_flight.lock().expect("no panic while locked");
+        if in_flight.contains_key(id) {
+            return None;
+        }
         let token = self.closed.child_token();
-        self.in_flight.lock().expect("no panic while locked").insert(id.clone(), token.clone());
-        token
+        in_flight.insert(id.clone(), token.clone());
+        Some(token)
     }
 
     fn forget(&self, id: &RawJson) {

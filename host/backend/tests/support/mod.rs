@@ -24,6 +24,7 @@ use vmcp_mcp::{envelope::Request, meta::RequestMeta, object::Object};
 
 pub(crate) fn context() -> Arc<BackendContext> {
     Arc::new(BackendContext {
+        input_timeout: Duration::from_mins(10),
         host_info: RawJson::of(&json!({"name": "vmcp-host", "version": "0"})),
         watcher: None,
         tasks: TaskTracker::new(),

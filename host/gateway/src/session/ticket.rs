@@ -48,8 +48,8 @@ pub(super) struct SessionNumber {
 }
 
 /// To whom a session belongs: a digest of an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner(pub [u8; 32]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner(pub [u8; 32]);
 
 impl Ticket {
     /// How old the session is, by the clock on the wall. One from the future, which only clocks that disagree make, is new.
@@ -103,7 +103,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 impl Owner {
-    pub(super) fn of(identity: &Identity) -> Self {
+    pub(crate) fn of(identity: &Identity) -> Self {
         /// Of most requests, so it is computed once.
         static ANONYMOUS: LazyLock<Owner> = LazyLock::new(|| Owner(Sha256::digest("anonymous").into()));
         match identity {

@@ -38,12 +38,19 @@ pub fn capabilities(of_client: &RawJson) -> RawJson {
 /// What a call waits for: the questions that the client has yet to answer, by the key it knows them under.
 #[derive(Debug, Default)]
 pub struct Gathering {
+    /// In every key that is not the backend's.
+    salt: String,
     /// All keys so far: each is given once, so that an answer cannot be taken for another's.
     keys: BTreeSet<String>,
     open: BTreeMap<String, Asked>,
 }
 
 impl Gathering {
+    /// - `salt`: tells the keys of this call from those of others
+    pub fn new(salt: &str) -> Self {
+        Self { salt: salt.to_owned(), ..Self::default() }
+    }
+
     /// Adds a question; its key.
     ///
     /// - `id`: the backend's own; where it is a word, it says more than a number of ours
@@ -59,7 +66,7 @@ impl Gathering {
         }
         let is_free = |key: &String| key.len() <= MAX_KEY && !self.keys.contains(key);
         let word = id.and_then(RawJson::as_string).filter(is_free);
-        let mut numbered = (self.keys.len() + 1..).map(|number| format!("input-{number}"));
+        let mut numbered = (self.keys.len() + 1..).map(|number| format!("input-{}{number}", self.salt));
         let key = word.or_else(|| numbered.find(is_free)).unwrap_or_default();
         self.keys.insert(key.clone());
         self.open.insert(key.clone(), Asked { params: modern_params(asked.params), ..asked });
@@ -116,15 +123,17 @@ impl Gathering {
 
 /// The visits to URLs that a legacy error asks for before the call is made again.
 ///
+/// - `salt`: as for [`Gathering::new`]
+///
 /// # Errors
 /// When the client cannot be led to URLs.
-pub fn url_visits(error: &RawJson, capabilities: &RawJson) -> Result<Option<Gathering>, RpcError> {
+pub fn url_visits(error: &RawJson, capabilities: &RawJson, salt: &str) -> Result<Option<Gathering>, RpcError> {
     let error = Object::parse_lenient(Some(error));
     if error.get("code").map(RawJson::as_str) != Some(&URL_ELICITATION_REQUIRED.to_string()) {
         return Ok(None);
     }
     let visits = error.get_object("data").get("elicitations").and_then(|list| list.to_value::<Vec<RawJson>>().ok());
-    let mut gathering = Gathering::default();
+    let mut gathering = Gathering::new(salt);
     for visit in visits.unwrap_or_default() {
         let mut params = Object::parse_lenient(Some(&visit));
         params.set("mode", RawJson::of(&"url"));
@@ -205,12 +214,12 @@ mod tests {
             r#"{"code":-32042,"message":"m","data":{"elicitations":[{"elicitationId":"e","url":"https://example.org","message":"go"}]}}"#,
         );
         let able = json(r#"{"elicitation":{"url":{}}}"#);
-        let gathering = url_visits(&error, &able).unwrap().unwrap();
+        let gathering = url_visits(&error, &able, "s-").unwrap().unwrap();
         assert!(gathering.input_required("s").as_str().contains(
-            r#""input-1":{"method":"elicitation/create","params":{"url":"https://example.org","message":"go","mode":"url"}}"#
+            r#""input-s-1":{"method":"elicitation/create","params":{"url":"https://example.org","message":"go","mode":"url"}}"#
         ));
-        assert_eq!(url_visits(&error, &json("{}")).unwrap_err().code, MISSING_CLIENT_CAPABILITY);
-        assert!(url_visits(&json(r#"{"code":-32602,"message":"m"}"#), &able).unwrap().is_none());
+        assert_eq!(url_visits(&error, &json("{}"), "").unwrap_err().code, MISSING_CLIENT_CAPABILITY);
+        assert!(url_visits(&json(r#"{"code":-32602,"message":"m"}"#), &able, "").unwrap().is_none());
     }
 
     #[test]
