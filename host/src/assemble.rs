@@ -32,6 +32,9 @@ use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, Plu
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much longer than its client a backend's question waits: whoever waits for the client gives up first, and cancels the call.
+const INPUT_MARGIN: Duration = Duration::from_secs(30);
+
 /// Where a component's bytes come from when the program carries them.
 const BUILT_IN: &str = "built-in";
 
@@ -105,7 +108,7 @@ impl HostBuilder {
         let tasks = TaskTracker::new();
         let ending = CancellationToken::new();
         let context = Arc::new(BackendContext {
-            input_timeout: config.server.input_timeout.as_duration(),
+            input_timeout: config.server.input_timeout.as_duration() + INPUT_MARGIN,
             host_info: RawJson::of(&host.implementation()),
             watcher: watcher(&config),
             tasks: tasks.clone(),

@@ -15,7 +15,7 @@ fn resolutions_come_in_the_order_of_the_contenders() {
     let names: Vec<_> = resolutions.into_iter().map(|resolution| resolution.decision).collect();
     assert_eq!(names, ["tool-0", "tool-1", "tool-2"].map(|name| Decision::ExposeAs(name.into())));
     assert_eq!(resolve(&*resolver, 0).unwrap().len(), 0);
-    assert_eq!(resolve(&*resolver, 5_000).unwrap().len(), 5_000);
+    assert_eq!(resolve(&*resolver, 1_000).unwrap().len(), 1_000);
 }
 
 #[test]
