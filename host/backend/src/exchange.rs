@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 use vmcp_core::{
     BoxError,
@@ -21,7 +21,7 @@ use crate::{
     event_stream::{Event, EventStream, StreamError},
     http::{Answer, BodyError, PostError, excerpt},
     listener::{Listener, PROGRESS},
-    streamable::Endpoint,
+    streamable::{ASIDE, Endpoint},
 };
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -224,7 +224,7 @@ impl Exchange<'_> {
         let (endpoint, headers) = (self.endpoint.clone(), self.headers.clone());
         self.endpoint.tasks.spawn(async move {
             if let Some(message) = taken.message().await {
-                drop(endpoint.client.post(headers, message).await);
+                drop(timeout(ASIDE, endpoint.client.post(headers, message)).await);
             }
         });
     }

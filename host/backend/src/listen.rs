@@ -88,7 +88,10 @@ pub(crate) async fn attend(session: &Arc<LegacySession>) {
     let stream = SessionStream { session: session.clone(), ears: None, opened: Some(opened) };
     let ended = session.ended.clone();
     session.endpoint.tasks.spawn(async move { ended.run_until_cancelled(stream.listen()).await });
+    // Whoever goes away meanwhile has nobody keep the session, so its stream ends too.
+    let guard = session.ended.clone().drop_guard();
     drop(timeout(OPENING, is_open).await);
+    guard.disarm();
 }
 
 /// The stream of one session.

@@ -122,12 +122,14 @@ impl Pool {
 
     /// A session for `client`, opened if there is none to be had.
     ///
-    /// - `patience`: longest wait for a session that serves one call at a time
+    /// - `patience`: longest wait for a session
     pub(crate) async fn acquire(&self, client: &ClientProfile, patience: Duration) -> Result<Lease, CallError> {
         let entry = self.entry(client);
         entry.touch();
         if !entry.is_exclusive {
-            return self.share(entry, client).await;
+            let shared = timeout(patience, self.share(entry, client)).await;
+            let late = CallError::Timeout { backend: self.backend.clone(), after: patience };
+            return shared.unwrap_or(Err(late));
         }
         let Ok(Ok(permit)) = timeout(patience, entry.leases.clone().acquire_owned()).await else {
             let (limit, what) = self.kind.limit_per_key();

@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// Longest wait for the server to take a cancellation or the end of a session.
-const ASIDE: Duration = Duration::from_secs(5);
+pub(crate) const ASIDE: Duration = Duration::from_secs(5);
 
 /// One URL and what every exchange with it needs.
 pub(crate) struct Endpoint {
