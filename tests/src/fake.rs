@@ -91,18 +91,23 @@ impl FakeBackend {
         if self.spec.name.is_empty() {
             name.clone_into(&mut self.spec.name);
         }
-        let command = self.command();
-        let transport = match self.spec.transport {
-            Transport::Stdio => {
-                return (
-                    json!({ "name": name, "transport": "stdio", "command": command[0], "args": command[1..] }),
-                    None,
-                );
+        self.spec.transport.entry(name, &self.command()).await
+    }
+}
+
+impl Transport {
+    /// The entry of `backends` for the server that `command` starts; one over HTTP is started here and lives as long as the
+    /// process that is returned.
+    pub(crate) async fn entry(self, name: &str, command: &[String]) -> (Value, Option<ServerProcess>) {
+        let transport = match self {
+            Self::Stdio => {
+                let entry = json!({ "name": name, "transport": "stdio", "command": command[0], "args": command[1..] });
+                return (entry, None);
             }
-            Transport::Http => "streamable-http",
-            Transport::Sse => "sse",
+            Self::Http => "streamable-http",
+            Self::Sse => "sse",
         };
-        let process = ServerProcess::start(&command).await;
+        let process = ServerProcess::start(command).await;
         (json!({ "name": name, "transport": transport, "url": process.first_line }), Some(process))
     }
 }

@@ -29,7 +29,7 @@ mod tests;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::{
     server::Fixture,
@@ -95,18 +95,6 @@ impl FixtureBackend {
 
     /// The entry of `backends`; an HTTP backend is started here and lives as long as the process that is returned.
     pub async fn entry(&self, name: &str) -> (Value, Option<ServerProcess>) {
-        let command = self.command();
-        let transport = match self.spec.transport {
-            Transport::Stdio => {
-                return (
-                    json!({ "name": name, "transport": "stdio", "command": command[0], "args": command[1..] }),
-                    None,
-                );
-            }
-            Transport::Http => "streamable-http",
-            Transport::Sse => "sse",
-        };
-        let process = ServerProcess::start(&command).await;
-        (json!({ "name": name, "transport": transport, "url": process.first_line }), Some(process))
+        self.spec.transport.entry(name, &self.command()).await
     }
 }

@@ -1,5 +1,7 @@
 //! What the backends behind one catalog can do together, as far as clients are told of it beside the lists.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{capability::Kind, json::RawJson};
 
 /// Features that at least one backend has. A backend that was never seen may have any of them.
@@ -20,7 +22,8 @@ pub struct Abilities {
 }
 
 /// How long, and by whom, a list may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CacheHint {
     /// Milliseconds; 0 forbids it.
     pub ttl_ms: u64,

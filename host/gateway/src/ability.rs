@@ -7,7 +7,7 @@ use vmcp_core::{
 };
 use vmcp_mcp::{meta::TASKS_EXTENSION, object::Object};
 
-use crate::{aggregator::Offer, discovery::Discovered};
+use crate::aggregator::Offer;
 
 /// What the host can do with these backends.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn merged(offers: &[&Offer], is_complete: bool) -> Abilities {
     }
     for kind in Kind::ALL {
         let listed = offers.iter().filter(|offer| offer.available && !offer.discovered.of(kind).is_empty());
-        let hints = listed.map(|offer| offer.discovered.cache_of(kind));
+        let hints = listed.map(|offer| offer.discovered.cache_hints.get(&kind).copied().unwrap_or_default());
         merged.set_cache(kind, hints.reduce(CacheHint::strictest).unwrap_or_default());
     }
     merged
@@ -54,30 +54,22 @@ pub(crate) fn hint_on(page: &Object) -> CacheHint {
     }
 }
 
-impl Discovered {
-    fn cache_of(&self, kind: Kind) -> CacheHint {
-        self.cache
-            .iter()
-            .find(|(of, ..)| *of == kind.to_string())
-            .map_or_else(CacheHint::default, |entry| CacheHint { ttl_ms: entry.1, is_public: entry.2 })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use serde_json::{Value, json};
     use vmcp_core::id::BackendId;
 
     use super::*;
+    use crate::discovery::Discovered;
 
     fn offer(backend: &str, is_modern: bool, capabilities: &Value, ttl_ms: u64) -> Offer {
         let discovered = Discovered {
             tools: vec![RawJson::of(&json!({"name": "x"}))],
             capabilities: RawJson::of(capabilities),
             is_modern,
-            cache: vec![(Kind::Tool.to_string(), ttl_ms, true)],
+            cache_hints: BTreeMap::from([(Kind::Tool, CacheHint { ttl_ms, is_public: true })]),
             ..Discovered::default()
         };
         Offer { backend: BackendId::new(backend).unwrap(), discovered: Arc::new(discovered), available: true }

@@ -1,6 +1,9 @@
 //! Asks one backend for everything it offers. Called by `refresh` in the background, never for a client's request.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -38,9 +41,9 @@ pub struct Discovered {
     /// Whether the backend speaks the modern era.
     #[serde(default)]
     pub is_modern: bool,
-    /// What the backend allows to keep of each list: kind, milliseconds, and whether users may share it.
+    /// What the backend allows to keep of each list.
     #[serde(default)]
-    pub cache: Vec<(String, u64, bool)>,
+    pub cache_hints: BTreeMap<Kind, CacheHint>,
 }
 
 impl Discovered {
@@ -131,7 +134,7 @@ pub(crate) async fn discover(
                 definitions.extend_from_slice(&added[kind as usize]);
             }
             *found.of_mut(kind) = definitions;
-            found.cache.push((kind.to_string(), hint.ttl_ms, hint.is_public));
+            found.cache_hints.insert(kind, hint);
         }
         *extras = Some(added);
         Ok(found)

@@ -52,6 +52,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// A request without headers of its own that never becomes a task.
+    pub(crate) fn plain(incoming: Incoming, name: String) -> Self {
+        Self { incoming, name, headers: Vec::new(), task: TaskSupport::Never }
+    }
+
     /// Whether a modern client's call becomes a task at a legacy backend.
     ///
     /// # Errors
@@ -100,7 +105,7 @@ impl Gateway {
                 (from, self.about_legacy_task(call, &events).await?)
             }
             (Era::Legacy, Era::Modern) if asks_for_input(&method) => {
-                call.in_rounds(&events, self.parked.lifetime()).await?
+                call.in_rounds(&events, self.input_timeout).await?
             }
             _ => call.once(events).await.map_err(|error| no_reply(&error))?,
         };

@@ -65,6 +65,8 @@ pub struct Gateway {
     departures: Mutex<Option<mpsc::UnboundedReceiver<Arc<str>>>>,
     pub(crate) parked: ParkedCalls,
     pub(crate) waiting_tasks: WaitingTasks,
+    /// How long anything waits for what a client is asked.
+    pub(crate) input_timeout: Duration,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) nudge: Notify,
     pub(crate) discoveries: Semaphore,
@@ -144,6 +146,7 @@ impl Gateway {
             departures: Mutex::new(Some(departures)),
             waiting_tasks: WaitingTasks::default(),
             parked: ParkedCalls::new(options.sealer.clone(), options.input_timeout),
+            input_timeout: options.input_timeout,
             sealer: options.sealer,
             nudge: Notify::new(),
             discoveries: Semaphore::new(PARALLEL_DISCOVERIES),

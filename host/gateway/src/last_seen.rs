@@ -64,6 +64,10 @@ impl LastSeen {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use vmcp_core::{ability::CacheHint, capability::Kind, json::RawJson};
+
     use super::*;
 
     #[test]
@@ -71,10 +75,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memory = LastSeen::new(Some(folder.path().join("last-seen"))).unwrap();
         let backend = BackendId::new("a b").unwrap();
-        let offered = Discovered { instructions: Some("hello".into()), ..Default::default() };
+        let offered = Discovered {
+            instructions: Some("hello".into()),
+            cache_hints: BTreeMap::from([(Kind::ResourceTemplate, CacheHint { ttl_ms: 5, is_public: true })]),
+            ..Default::default()
+        };
         memory.remember(&backend, "here", &offered);
         assert_eq!(memory.recall(&backend, "here"), Some(offered));
         assert_eq!(memory.recall(&backend, "there"), None);
         assert_eq!(memory.recall(&BackendId::new("a_b").unwrap(), "here"), None);
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_recalled_without_its_hints() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = LastSeen::new(Some(folder.path().to_owned())).unwrap();
+        let backend = BackendId::new("a").unwrap();
+        let text = r#"{"backend":"a","reached":"here","offered":{"tools":[{"name":"x"}],"prompts":[],"resources":[],
+            "resourceTemplates":[],"capabilities":{},"instructions":null,"isModern":true,"cache":[["tool",300,true]]}}"#;
+        fs::write(memory.file(&backend).unwrap(), text).unwrap();
+        let recalled = memory.recall(&backend, "here").unwrap();
+        assert_eq!(recalled.tools, [RawJson::parse(r#"{"name":"x"}"#).unwrap()]);
+        assert!(recalled.cache_hints.is_empty());
     }
 }

@@ -22,9 +22,9 @@ use crate::{
     gateway::Gateway,
     parked::{OpenCall, Progress},
     session::Owner,
+    task::TASK_ID,
 };
 
-const TASK_ID: &str = "taskId";
 /// How long a backend that says that a task waits for input may take to ask for it.
 const ASKS_WITHIN: Duration = Duration::from_secs(1);
 /// Tasks that wait for their clients at a time.

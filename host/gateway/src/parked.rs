@@ -209,15 +209,10 @@ pub(crate) fn salt() -> String {
 pub(crate) struct ParkedCalls {
     sealer: Arc<Sealer>,
     lifetime: Duration,
-    table: Mutex<HashMap<Handle, Parked>>,
+    table: Mutex<HashMap<Handle, OpenCall>>,
 }
 
 type Handle = [u8; 16];
-
-struct Parked {
-    call: OpenCall,
-    until: Instant,
-}
 
 /// What a retry brings about.
 pub(crate) enum Resumed {
@@ -251,7 +246,7 @@ impl ParkedCalls {
                 format!("{MAX_PARKED} calls wait for input from their clients, which is the most there may be");
             return Err(RpcError::new(INTERNAL_ERROR, message));
         }
-        table.insert(handle, Parked { call, until });
+        table.insert(handle, call);
         Ok(result)
     }
 
@@ -282,27 +277,19 @@ impl ParkedCalls {
         let mut table = self.lock();
         match table.get(&ticket.handle) {
             None => Err(StateRefusal::Ended),
-            Some(parked) if parked.call.round != ticket.round => Err(StateRefusal::Used),
-            Some(_) => Ok((ticket.handle, table.remove(&ticket.handle).ok_or(StateRefusal::Ended)?.call)),
+            Some(call) if call.round != ticket.round => Err(StateRefusal::Used),
+            Some(_) => Ok((ticket.handle, table.remove(&ticket.handle).ok_or(StateRefusal::Ended)?)),
         }
     }
 
     /// Gives up the calls whose clients did not come back: they are cancelled at their backends.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        let given_up: Vec<_> = {
-            let mut table = self.lock();
-            let old: Vec<_> =
-                table.iter().filter(|(_, parked)| parked.until <= now).map(|(handle, _)| *handle).collect();
-            old.iter().filter_map(|handle| table.remove(handle)).collect()
-        };
+        let is_old = |call: &OpenCall| call.until.is_none_or(|until| until <= now);
+        let given_up: Vec<_> = self.lock().extract_if(|_, call| is_old(call)).collect();
         if !given_up.is_empty() {
             debug!(calls = given_up.len(), "gave up calls whose clients did not come back");
         }
-    }
-
-    pub(crate) fn lifetime(&self) -> Duration {
-        self.lifetime
     }
 
     /// How often [`sweep`](Self::sweep) is due.
@@ -310,7 +297,7 @@ impl ParkedCalls {
         (self.lifetime / 4).clamp(Duration::from_millis(100), Duration::from_secs(10))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Handle, Parked>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Handle, OpenCall>> {
         self.table.lock().expect("no panic while locked")
     }
 }

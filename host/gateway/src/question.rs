@@ -71,13 +71,23 @@ impl Session {
     /// Puts the request of a backend to the client; its answer goes to `reply`. `None` when the client did not offer to
     /// answer such, or has too many questions before it: then `reply` is dropped, and the backend learns that nobody answers.
     pub fn ask(self: &Arc<Self>, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Question> {
-        let asked = Asked { method: request.method.clone(), params: request.params.clone() };
-        if InputKind::of(&asked.method).is_some() && asked.lacking(&self.capabilities).is_some() {
+        if !self.can_answer(request) {
             return None;
         }
         let id = self.questions.open(reply)?;
         let message = write_request(&RawJson::of(&id), &request.method, request.params.as_ref());
         Some(Question { session: self.clone(), id, message })
+    }
+
+    /// Whether the client said that it answers such requests: `sampling` for `sampling/createMessage`, and so on.
+    fn can_answer(&self, request: &Request) -> bool {
+        let Request { method, params, .. } = request;
+        if InputKind::of(method).is_some() {
+            let asked = Asked { method: method.clone(), params: params.clone() };
+            return asked.lacking(&self.capabilities).is_none();
+        }
+        let capability = method.split('/').next().unwrap_or_default();
+        Object::parse_lenient(Some(&self.capabilities)).get(capability).is_some()
     }
 
     /// Takes a response of the client; false when it answers nothing that was asked.
@@ -151,6 +161,24 @@ mod tests {
 
     fn response(id: u64) -> Response {
         Response { id: Some(RawJson::of(&id)), reply: Reply::Result(RawJson::of(&"yes")) }
+    }
+
+    #[test]
+    fn a_client_is_asked_what_it_said_that_it_answers() {
+        let check = |capabilities: &'static str, method: &str, expected: bool| {
+            let session =
+                Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, RawJson::parse(capabilities).unwrap());
+            let request = Request { method: method.into(), ..request("7") };
+            let is_asked = session.ask(&request, oneshot::channel().0).is_some();
+            assert_eq!(is_asked, expected, "{capabilities} {method}");
+        };
+        check(r#"{"elicitation":{}}"#, "elicitation/create", true);
+        check(r#"{"elicitation":{}}"#, "sampling/createMessage", false);
+        check(r#"{"roots":{"listChanged":true}}"#, "roots/list", true);
+        check("{}", "elicitation/create", false);
+        check(r#"{"elicitation":{}}"#, "", false);
+        check(r#"{"tasks":{}}"#, "tasks/list", true);
+        check("{}", "tasks/list", false);
     }
 
     #[tokio::test]

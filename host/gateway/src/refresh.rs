@@ -5,7 +5,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
-        broadcast::{Receiver, error::RecvError},
+        broadcast::{
+            Receiver,
+            error::{RecvError, TryRecvError},
+        },
         mpsc::UnboundedReceiver,
     },
     time::sleep,
@@ -36,15 +39,19 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
     let mut log_level = gateway.log_level.subscribe();
     // What the present connection offers to able clients only.
     let mut extras = None;
+    // Whether the present connection knows what clients want of it: log messages, and changes of resources.
+    let mut is_told = false;
     loop {
         let now = state.borrow_and_update().clone();
         let mut retry = false;
         match now {
             BackendState::Ready(info) => {
                 retry = !read_lists(&gateway, &backend, &mut extras).await;
-                let level = *log_level.borrow_and_update();
-                apply_log_level(&backend, &info, level).await;
-                gateway.subscriptions.renew(&backend, &info).await;
+                if !is_told {
+                    let level = *log_level.borrow_and_update();
+                    let took_level = apply_log_level(&backend, &info, level).await;
+                    is_told = gateway.subscriptions.renew(&backend, &info).await && took_level;
+                }
             }
             BackendState::Idle => retry = !settle_idle(&gateway, &backend, &mut extras).await,
             BackendState::Failed { error, .. } => gateway.update_slot(backend.id(), |slot| lose(slot, error)),
@@ -57,14 +64,19 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
                 biased;
                 changed = state.changed() => match changed {
                     Ok(()) => {
-                        extras = None;
+                        (extras, is_told) = (None, false);
                         break;
                     }
                     Err(_) => return,
                 },
                 change = changes.recv() => match change {
-                    Ok(BackendChange::ListChanged(_) | BackendChange::Reconnected) | Err(RecvError::Lagged(_)) => {
+                    Ok(BackendChange::ListChanged(_)) => {
+                        is_told &= !wait_for_a_pause(&gateway, &backend, &mut changes).await;
+                        break;
+                    }
+                    Ok(BackendChange::Reconnected) | Err(RecvError::Lagged(_)) => {
                         wait_for_a_pause(&gateway, &backend, &mut changes).await;
+                        is_told = false;
                         break;
                     }
                     Ok(BackendChange::ResourceUpdated { uri }) => announce_update(&gateway, &backend, &uri),
@@ -74,7 +86,7 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
                 _ = log_level.changed() => {
                     let level = *log_level.borrow_and_update();
                     let BackendState::Ready(info) = state.borrow().clone() else { continue };
-                    apply_log_level(&backend, &info, level).await;
+                    is_told &= apply_log_level(&backend, &info, level).await;
                 }
                 () = &mut retry_after, if retry => break,
             }
@@ -82,14 +94,17 @@ pub(crate) async fn keep_discovered(gateway: Arc<Gateway>, backend: Arc<Backend>
     }
 }
 
-/// A storm of notices is one change: waits a little, and hands on what else came meanwhile.
-async fn wait_for_a_pause(gateway: &Gateway, backend: &Backend, changes: &mut Receiver<BackendChange>) {
+/// A storm of notices is one change: waits a little, and hands on what else came meanwhile. Whether the backend may have been
+/// connected anew in that time.
+async fn wait_for_a_pause(gateway: &Gateway, backend: &Backend, changes: &mut Receiver<BackendChange>) -> bool {
     sleep(SETTLE).await;
+    let mut is_anew = false;
     loop {
         match changes.try_recv() {
             Ok(BackendChange::ResourceUpdated { uri }) => announce_update(gateway, backend, &uri),
-            Ok(_) | Err(tokio::sync::broadcast::error::TryRecvError::Lagged(_)) => {}
-            Err(_) => return,
+            Ok(BackendChange::Reconnected) | Err(TryRecvError::Lagged(_)) => is_anew = true,
+            Ok(BackendChange::ListChanged(_) | BackendChange::Lost) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return is_anew,
         }
     }
 }
@@ -143,14 +158,17 @@ async fn settle_idle(gateway: &Arc<Gateway>, backend: &Backend, extras: &mut Opt
     is_known || read_lists(gateway, backend, extras).await
 }
 
-/// Tells a legacy backend which log messages to send. Modern ones learn it from each request.
-async fn apply_log_level(backend: &Backend, info: &BackendInfo, level: Option<LogLevel>) {
+/// Tells a legacy backend which log messages to send. Modern ones learn it from each request. `false` when it could not be
+/// told.
+async fn apply_log_level(backend: &Backend, info: &BackendInfo, level: Option<LogLevel>) -> bool {
     let takes_level = info.era == Era::Legacy && info.capabilities.get("logging").is_some();
-    let Some(level) = level.filter(|_| takes_level) else { return };
+    let Some(level) = level.filter(|_| takes_level) else { return true };
     let params = Object::from([("level", RawJson::of(&level.as_str()))]);
-    if let Err(error) = ask(backend, "logging/setLevel", params).await {
+    let outcome = ask(backend, "logging/setLevel", params).await;
+    if let Err(error) = &outcome {
         debug!(backend = %backend.id(), %error, "could not set the log level");
     }
+    outcome.is_ok()
 }
 
 fn lose(slot: &mut Slot, error: String) -> bool {
@@ -225,7 +243,7 @@ pub(crate) async fn sweep_parked(gateway: Arc<Gateway>) {
     loop {
         sleep(gateway.parked.sweep_period()).await;
         gateway.parked.sweep();
-        gateway.waiting_tasks.sweep(gateway.parked.lifetime());
+        gateway.waiting_tasks.sweep(gateway.input_timeout);
     }
 }
 

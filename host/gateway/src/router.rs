@@ -319,13 +319,7 @@ impl Gateway {
         }
         reference.set(key, RawJson::of(&&*original_name));
         incoming.params.set("ref", reference.to_json());
-        self.forward(
-            caller,
-            backend,
-            Outgoing { incoming, name, headers: Vec::new(), task: TaskSupport::Never },
-            events,
-        )
-        .await
+        self.forward(caller, backend, Outgoing::plain(incoming, name), events).await
     }
 
     async fn subscribe(&self, caller: &Caller, on: bool, incoming: &Incoming) -> Result<Reply, RpcError> {

@@ -86,17 +86,20 @@ impl Subscriptions {
         self.lock().keys().filter(|(id, _)| id == backend).map(|(_, uri)| uri.clone()).collect()
     }
 
-    /// Subscribes anew at a backend that was connected anew.
-    pub(crate) async fn renew(&self, backend: &Backend, info: &BackendInfo) {
+    /// Subscribes anew at a backend that was connected anew. `false` when it did not take all.
+    pub(crate) async fn renew(&self, backend: &Backend, info: &BackendInfo) -> bool {
         let watched = self.watched_at(backend.id());
-        match info.era {
-            Era::Modern => backend.watch(watched),
-            Era::Legacy => {
-                for uri in watched {
-                    drop(tell(backend, &ClientProfile::default(), "resources/subscribe", &uri).await);
-                }
-            }
+        if info.era == Era::Modern {
+            backend.watch(watched);
+            return true;
         }
+        let mut took_all = true;
+        for uri in watched {
+            let outcome = tell(backend, &ClientProfile::default(), "resources/subscribe", &uri).await;
+            // It may not have the resource yet.
+            took_all &= matches!(outcome, Ok(Reply::Result(_)));
+        }
+        took_all
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Watched, HashSet<Arc<str>>>> {

@@ -15,7 +15,7 @@ use vmcp_core::{
 use vmcp_mcp::{
     era::Era,
     error::{MISSING_CLIENT_CAPABILITY, RpcError},
-    meta::TASKS_EXTENSION,
+    meta::{RELATED_TASK, TASKS_EXTENSION},
     object::Object,
 };
 
@@ -27,8 +27,8 @@ use crate::{
     session::Owner,
 };
 
-const TASK_ID: &str = "taskId";
-const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// The member that names a task.
+pub(crate) const TASK_ID: &str = "taskId";
 /// Tasks that one list brings together.
 const MAX_LISTED: usize = 10_000;
 
@@ -48,13 +48,7 @@ impl Gateway {
         let (backend, original) = self.open_task(&caller.identity, &name)?;
         incoming.params.set(TASK_ID, RawJson::of(&original));
         let backend = self.backend(&backend)?;
-        self.forward(
-            caller,
-            backend,
-            Outgoing { incoming, name, headers: Vec::new(), task: TaskSupport::Never },
-            events,
-        )
-        .await
+        self.forward(caller, backend, Outgoing::plain(incoming, name), events).await
     }
 
     /// `tasks/list`: those that this client's session has begun, of all legacy backends, in one page. A backend's own list may

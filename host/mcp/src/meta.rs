@@ -13,11 +13,12 @@ pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// The name of the extension by which calls become tasks.
 pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+/// Names the task that a message belongs to.
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 pub const PROGRESS_TOKEN: &str = "progressToken";
 
 /// Reserved keys that speak about the message itself and therefore cross the host.
-const END_TO_END: [&str; 2] =
-    ["io.modelcontextprotocol/related-task", "io.modelcontextprotocol/model-immediate-response"];
+const END_TO_END: [&str; 2] = [RELATED_TASK, "io.modelcontextprotocol/model-immediate-response"];
 
 /// The `_meta` of a client's request, taken apart.
 #[derive(Clone, Debug, Default)]

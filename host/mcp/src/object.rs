@@ -60,6 +60,17 @@ impl Object {
         Some(self.members.remove(at).1)
     }
 
+    /// Removes `key` from the object `member`, which goes too when nothing else is in it.
+    pub fn remove_in(&mut self, member: &str, key: &str) -> Option<RawJson> {
+        let mut inner = self.get_object(member);
+        let removed = inner.remove(key)?;
+        match inner.is_empty() {
+            true => drop(self.remove(member)),
+            false => self.set(member, inner.to_json()),
+        }
+        Some(removed)
+    }
+
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.members.retain(|(key, _)| keep(key));
     }
@@ -145,6 +156,21 @@ mod tests {
         o.set("z", RawJson::of(&true));
         assert_eq!(o.remove("é").unwrap().as_str(), r#""\ud83d\ude00""#);
         assert_eq!(o.to_json().as_str(), r#"{"b":2.50,"a":"new","z":true}"#);
+    }
+
+    #[test]
+    fn a_member_goes_with_the_last_of_its_keys() {
+        let check = |text: &str, removed: Option<&str>, expected: &str| {
+            let mut o = object(text);
+            assert_eq!(o.remove_in("m", "k").as_ref().map(RawJson::as_str), removed, "{text}");
+            assert_eq!(o.to_json().as_str(), expected);
+        };
+        check(r#"{"m":{"k":1},"n":{}}"#, Some("1"), r#"{"n":{}}"#);
+        check(r#"{"m":{"a":2,"k":1},"n":{}}"#, Some("1"), r#"{"m":{"a":2},"n":{}}"#);
+        check(r#"{"m":{ "a": 2 }}"#, None, r#"{"m":{ "a": 2 }}"#);
+        check(r#"{"m":{}}"#, None, r#"{"m":{}}"#);
+        check(r#"{"m":"k"}"#, None, r#"{"m":"k"}"#);
+        check("{}", None, "{}");
     }
 
     #[test]

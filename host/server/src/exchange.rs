@@ -123,7 +123,7 @@ impl Exchange {
     /// The question for the client. `None` when it cannot be asked: dropping `reply` tells the backend.
     fn ask(&mut self, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Bytes> {
         let Client::Legacy(session) = &self.caller.client else { return None };
-        if self.done.is_some() || !can_answer(session, &request.method) {
+        if self.done.is_some() {
             return None;
         }
         let question = session.ask(request, reply)?;
@@ -141,12 +141,6 @@ fn poll_withdrawn(questions: &mut Vec<Question>, cx: &mut Context<'_>) -> Poll<B
         }
     }
     Poll::Pending
-}
-
-/// Whether the client said that it answers such requests: `sampling` for `sampling/createMessage`, and so on.
-fn can_answer(session: &Session, method: &str) -> bool {
-    let capability = method.split('/').next().unwrap_or_default();
-    Object::parse_lenient(Some(&session.capabilities)).get(capability).is_some()
 }
 
 /// Takes a client's answer to something that a backend asked it.
@@ -198,18 +192,6 @@ mod tests {
     fn session(capabilities: &'static str) -> Arc<Session> {
         let capabilities = RawJson::parse(capabilities).unwrap();
         Session::new(Revision::LATEST_LEGACY, Identity::Anonymous, capabilities)
-    }
-
-    #[test]
-    fn a_client_is_asked_what_it_said_that_it_answers() {
-        let check = |capabilities: &'static str, method: &str, expected: bool| {
-            assert_eq!(can_answer(&session(capabilities), method), expected, "{capabilities} {method}");
-        };
-        check(r#"{"elicitation":{}}"#, "elicitation/create", true);
-        check(r#"{"elicitation":{}}"#, "sampling/createMessage", false);
-        check(r#"{"roots":{"listChanged":true}}"#, "roots/list", true);
-        check("{}", "elicitation/create", false);
-        check(r#"{"elicitation":{}}"#, "", false);
     }
 
     #[tokio::test]

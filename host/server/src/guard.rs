@@ -35,15 +35,16 @@ impl Guard {
             return Some(format!("the host `{host}` is not served here; `server.allowedHosts` can allow it"));
         }
         let origin = headers.get(header::ORIGIN)?.to_str().unwrap_or("?");
-        let is_allowed = self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-            || origin.split_once("://").is_some_and(|(_, authority)| self.is_ours(authority));
-        (!is_allowed)
+        (!self.is_allowed(origin))
             .then(|| format!("the origin `{origin}` may not call this host; `server.allowedOrigins` can allow it"))
     }
 
     /// Whether pages of `origin` may call us.
     pub(crate) fn allows_origin(&self, origin: &HeaderValue) -> bool {
-        let Ok(origin) = origin.to_str() else { return false };
+        origin.to_str().is_ok_and(|origin| self.is_allowed(origin))
+    }
+
+    fn is_allowed(&self, origin: &str) -> bool {
         self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
             || origin.split_once("://").is_some_and(|(_, authority)| self.is_ours(authority))
     }

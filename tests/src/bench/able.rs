@@ -1,17 +1,14 @@
 //! What it costs a client to be one that can be asked something: the same calls through the host with and without
 //! elicitation, in turns, to backends of both eras. Such clients have backend sessions of their own.
 
-use std::{
-    fmt::Write,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, time::Duration};
 
+use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{
-    caller::Caller,
+    caller::{Caller, drive},
     stats::{Latencies, micros, ratio},
 };
 use crate::{
@@ -81,24 +78,8 @@ async fn measure(url: &str, backend: &'static str, connections: usize) -> Row {
 
 async fn call(url: &str, connections: usize, capabilities: &Value, time: Duration) -> Latencies {
     let arguments = json!({ "size": REPLY_BYTES });
-    let mut tasks = JoinSet::new();
-    let start = Instant::now();
-    for _ in 0..connections {
-        let mut caller = Caller::able(url, "echo", &arguments, capabilities).await;
-        tasks.spawn(async move {
-            let mut latencies = Latencies::default();
-            while start.elapsed() < time {
-                latencies.push(caller.call().await.unwrap());
-            }
-            latencies
-        });
-    }
-    let mut all = Latencies::default();
-    while let Some(part) = tasks.join_next().await {
-        all.merge(&part.unwrap());
-    }
-    all.took = start.elapsed();
-    all
+    let callers = (0..connections).map(|_| Caller::able(url, "echo", &arguments, capabilities));
+    drive(join_all(callers).await, time).await
 }
 
 /// The rows as people read them.

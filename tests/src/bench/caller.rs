@@ -6,11 +6,35 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1::SendRequest};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
+use super::stats::Latencies;
 use crate::{
     era::{LEGACY_REVISION, MODERN_REVISION, add_modern_meta},
     http::{connect, split_url},
 };
+
+/// Has all `callers` call for `time`, at the same time, each one call after the other. They are connected before the clock
+/// starts.
+pub(super) async fn drive(callers: Vec<Caller>, time: Duration) -> Latencies {
+    let mut tasks = JoinSet::new();
+    let start = Instant::now();
+    for mut caller in callers {
+        tasks.spawn(async move {
+            let mut latencies = Latencies::default();
+            while start.elapsed() < time {
+                latencies.push(caller.call().await.unwrap());
+            }
+            latencies
+        });
+    }
+    let mut all = Latencies::default();
+    while let Some(part) = tasks.join_next().await {
+        all.merge(&part.unwrap());
+    }
+    all.took = start.elapsed();
+    all
+}
 
 /// Calls one tool over and over.
 pub(super) struct Caller {

@@ -1,18 +1,14 @@
 //! What the host adds to `tools/call`: direct and through the host in one run, in turns, so that both meet the same machine.
 
-use std::{
-    fmt::Write,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, time::Duration};
 
 use anyhow::bail;
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{
-    caller::Caller,
+    caller::{Caller, drive},
     pipe::Pipe,
     stats::{Latencies, micros, ratio},
 };
@@ -190,23 +186,7 @@ impl Bench {
             async move { Caller::connect(url, &tool(backend, index % TOOLS), arguments).await }
         }))
         .await;
-        let mut tasks = JoinSet::new();
-        let start = Instant::now();
-        for mut caller in callers {
-            tasks.spawn(async move {
-                let mut latencies = Latencies::default();
-                while start.elapsed() < time {
-                    latencies.push(caller.call().await.unwrap());
-                }
-                latencies
-            });
-        }
-        let mut all = Latencies::default();
-        while let Some(part) = tasks.join_next().await {
-            all.merge(&part.unwrap());
-        }
-        all.took = start.elapsed();
-        all
+        drive(callers, time).await
     }
 }
 

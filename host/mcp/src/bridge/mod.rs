@@ -50,14 +50,7 @@ fn to_legacy(result: RawJson) -> RawJson {
     for key in [RESULT_TYPE, "ttlMs", "cacheScope"] {
         members.remove(key);
     }
-    let mut meta = members.get_object("_meta");
-    if meta.remove(SERVER_INFO).is_some() {
-        if meta.is_empty() {
-            members.remove("_meta");
-        } else {
-            members.set("_meta", meta.to_json());
-        }
-    }
+    members.remove_in("_meta", SERVER_INFO);
     members.to_json()
 }
 

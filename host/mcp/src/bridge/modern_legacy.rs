@@ -9,7 +9,7 @@ use vmcp_core::json::RawJson;
 use super::{capability, input::Asked};
 use crate::{
     error::{INVALID_PARAMS, MISSING_CLIENT_CAPABILITY, RpcError},
-    meta::TASKS_EXTENSION,
+    meta::{PROGRESS_TOKEN, TASKS_EXTENSION},
     object::Object,
 };
 
@@ -22,17 +22,11 @@ const MAX_KEY: usize = 64;
 pub fn capabilities(of_client: &RawJson) -> RawJson {
     let canonical = capability::canonical(of_client, |_| true);
     let mut members = Object::parse_lenient(Some(&canonical));
-    let mut extensions = members.get_object("extensions");
     // Legacy tasks are no extension.
-    if extensions.remove(TASKS_EXTENSION).is_none() {
-        return canonical;
+    match members.remove_in("extensions", TASKS_EXTENSION) {
+        Some(_) => members.to_json(),
+        None => canonical,
     }
-    if extensions.is_empty() {
-        members.remove("extensions");
-    } else {
-        members.set("extensions", extensions.to_json());
-    }
-    members.to_json()
 }
 
 /// What a call waits for: the questions that the client has yet to answer, by the key it knows them under.
@@ -151,18 +145,9 @@ pub fn url_visits(error: &RawJson, capabilities: &RawJson, salt: &str) -> Result
 fn modern_params(params: Option<RawJson>) -> Option<RawJson> {
     let raw = params?;
     let mut members = Object::parse_lenient(Some(&raw));
-    let mut meta = members.get_object("_meta");
-    let had_token = meta.remove(crate::meta::PROGRESS_TOKEN).is_some();
+    let had_token = members.remove_in("_meta", PROGRESS_TOKEN).is_some();
     let had_id = members.remove("elicitationId").is_some();
-    if !had_token && !had_id {
-        return Some(raw);
-    }
-    if meta.is_empty() {
-        members.remove("_meta");
-    } else {
-        members.set("_meta", meta.to_json());
-    }
-    Some(members.to_json())
+    Some(if had_token || had_id { members.to_json() } else { raw })
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 
 use vmcp_core::{call::Reply, json::RawJson};
 
-use crate::object::Object;
+use crate::{meta::RELATED_TASK, object::Object};
 
-const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// The names of the same things: here, there.
 const RENAMED: [(&str, &str); 2] = [("ttl", "ttlMs"), ("pollInterval", "pollIntervalMs")];
 
@@ -75,16 +74,10 @@ fn modern(mut task: Object) -> Object {
 /// The result stands inside its task, so that it need not name it.
 fn without_relation(result: &RawJson) -> RawJson {
     let Ok(mut members) = Object::parse(result) else { return result.clone() };
-    let mut meta = members.get_object("_meta");
-    if meta.remove(RELATED_TASK).is_none() {
-        return result.clone();
+    match members.remove_in("_meta", RELATED_TASK) {
+        Some(_) => members.to_json(),
+        None => result.clone(),
     }
-    if meta.is_empty() {
-        members.remove("_meta");
-    } else {
-        members.set("_meta", meta.to_json());
-    }
-    members.to_json()
 }
 
 #[cfg(test)]
