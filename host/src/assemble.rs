@@ -1,6 +1,8 @@
 //! All wiring, in the order of startup: components, the resolver that the configuration names, backends, gateway.
 //! Nothing else builds parts for others.
 
+pub(crate) mod search;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -11,15 +13,20 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use http::HeaderMap;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
-    BackendConfig, ByteSize, Config, GoDuration, Loaded, PartialFailureMode, PluginConfig, Rule, Secret,
-    SessionSharing, TransportConfig,
+    BackendConfig, ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PartialFailureMode, PluginConfig, Rule,
+    Secret, SessionSharing, TransportConfig,
 };
-use vmcp_core::{extension::ConflictResolver, json::RawJson};
+use vmcp_core::{
+    extension::{ComponentConfigProblem, ConflictResolver},
+    json::RawJson,
+    ranking::RankingStrategy,
+};
 use vmcp_gateway::{
     Gateway, GatewayOptions,
     authored::HostInfo,
@@ -34,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much longer than its client a backend's question waits: whoever waits for the client gives up first, and cancels the call.
 const INPUT_MARGIN: Duration = Duration::from_secs(30);
+
+/// Answers searches where the configured ranking fails.
+const FALLBACK_RANKING: &str = "linear";
 
 /// Where a component's bytes come from when the program carries them.
 const BUILT_IN: &str = "built-in";
@@ -93,18 +103,27 @@ impl HostBuilder {
     pub async fn build(self) -> anyhow::Result<Host> {
         let Self { loaded, carried, patience } = self;
         // Compiling takes a while where the cache is cold.
-        let (loaded, resolver) = tokio::task::spawn_blocking(move || {
-            let (resolver, _) =
-                conflict_resolver(&loaded, &carried).map_err(|error| error.context(ComponentRefused))?;
-            anyhow::Ok((loaded, resolver))
+        let (loaded, resolver, rankings) = tokio::task::spawn_blocking(move || {
+            let (resolver, rankings) = {
+                let components = Components::load(&loaded, &carried)?;
+                let rankings =
+                    loaded.config.optimizer.as_ref().map(|optimizer| components.rankings(optimizer)).transpose()?;
+                (components.conflict_resolver()?, rankings)
+            };
+            anyhow::Ok((loaded, resolver, rankings))
         })
-        .await??;
+        .await?
+        .map_err(|error| error.context(ComponentRefused))?;
         let host = HostInfo {
             title: loaded.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config: canonical(loaded.file()),
         };
         let config = loaded.config;
+        let tool_search = match (&config.optimizer, rankings) {
+            (Some(optimizer), Some(rankings)) => Some(search::tool_search(optimizer, rankings).await?),
+            _ => None,
+        };
         let tasks = TaskTracker::new();
         let ending = CancellationToken::new();
         let context = Arc::new(BackendContext {
@@ -131,6 +150,7 @@ impl HostBuilder {
             sealer: Arc::new(sealer),
             input_timeout: config.server.input_timeout.as_duration(),
             patience,
+            tool_search,
             all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
         });
         let (fronts, stopping) = (TaskTracker::new(), CancellationToken::new());
@@ -208,37 +228,102 @@ fn carried_components() -> Carried {
     Carried::new()
 }
 
-/// The component that the configuration names as resolver, with its config. Compiles every component of the configuration,
-/// so that a broken one is found now.
-fn conflict_resolver(
-    loaded: &Loaded,
-    carried: &Carried,
-) -> anyhow::Result<(Arc<dyn ConflictResolver>, BTreeMap<String, Component>)> {
-    let config = &loaded.config;
-    let engine = engine(config)?;
-    let components = load_plugins(&engine, config, carried)?;
-    let wanted = config.aggregation.resolver();
-    let component = match (components.get(wanted), carried.get(wanted)) {
-        (Some(component), _) => component.clone(),
-        (None, Some(bytes)) => engine.load(source(wanted, bytes.clone(), BUILT_IN)).map_err(with_hint)?,
-        (None, None) => {
-            let known: Vec<_> = components.keys().chain(carried.keys()).map(String::as_str).collect();
-            let hint = match known.as_slice() {
-                [] => "this build carries no components; load one under `plugins`".to_owned(),
-                known => format!("there are: {}", known.join(", ")),
-            };
-            bail!("`aggregation.conflictResolution` needs the component `{wanted}`, which is not loaded ({hint})");
+/// The components that a configuration may name: those it loads, and those that the build carries.
+struct Components<'a> {
+    loaded: &'a Loaded,
+    carried: &'a Carried,
+    engine: Arc<PluginEngine>,
+    plugins: BTreeMap<String, Component>,
+}
+
+impl<'a> Components<'a> {
+    /// Compiles every component of the configuration, so that a broken one is found now.
+    fn load(loaded: &'a Loaded, carried: &'a Carried) -> anyhow::Result<Self> {
+        let engine = engine(&loaded.config)?;
+        let plugins = load_plugins(&engine, &loaded.config, carried)?;
+        Ok(Self { loaded, carried, engine, plugins })
+    }
+
+    /// The component that `key` of the configuration names.
+    fn get(&self, key: &str, name: &str) -> anyhow::Result<Component> {
+        match (self.plugins.get(name), self.carried.get(name)) {
+            (Some(component), _) => Ok(component.clone()),
+            (None, Some(bytes)) => self.engine.load(source(name, bytes.clone(), BUILT_IN)).map_err(with_hint),
+            (None, None) => {
+                let known: Vec<_> = self.plugins.keys().chain(self.carried.keys()).map(String::as_str).collect();
+                let hint = match known.as_slice() {
+                    [] => "this build carries no components; load one under `plugins`".to_owned(),
+                    known => format!("there are: {}", known.join(", ")),
+                };
+                bail!("`{key}` needs the component `{name}`, which is not loaded ({hint})");
+            }
         }
+    }
+
+    /// What a component says against its config, with the places in the file.
+    ///
+    /// - `pointer`: where the file has that config
+    fn refusal(&self, name: &str, pointer: &str, error: PluginError) -> anyhow::Error {
+        let PluginError::ConfigRefused { problems, .. } = error else { return with_hint(error) };
+        let line = |problem: &ComponentConfigProblem| {
+            let pointer = format!("{pointer}{}", problem.pointer);
+            self.loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None).to_string()
+        };
+        let lines: Vec<_> = problems.iter().map(line).collect();
+        anyhow!("component `{name}` does not accept its config\n{}", lines.join("\n"))
+    }
+
+    /// The component that resolves name conflicts, with its config.
+    fn conflict_resolver(&self) -> anyhow::Result<Arc<dyn ConflictResolver>> {
+        let aggregation = &self.loaded.config.aggregation;
+        let name = aggregation.resolver();
+        let component = self.get("aggregation.conflictResolution", name)?;
+        component
+            .conflict_resolver(&aggregation.resolver_config())
+            .map_err(|error| self.refusal(name, "/aggregation/conflictResolutionConfig", error))
+    }
+
+    /// The component `name` as a ranking, with `config`.
+    fn ranking(&self, name: &str, config: &Value) -> anyhow::Result<Arc<dyn RankingStrategy>> {
+        let component = self.get("optimizer.ranking", name)?;
+        component.ranking_strategy(config).map_err(|error| self.refusal(name, "/optimizer/rankingConfig", error))
+    }
+
+    /// The ranking that the configuration names, and the one that stands in for it.
+    fn rankings(&self, optimizer: &OptimizerConfig) -> anyhow::Result<Rankings> {
+        let config = optimizer.ranking_config.clone().map_or_else(|| json!({}), Value::Object);
+        let chosen = self.ranking(optimizer.ranking(), &config)?;
+        // The ranking that stands in is a component as well: without one that is so named, there is none.
+        let fallback = match self.carried.contains_key(FALLBACK_RANKING) {
+            true => Some(self.ranking(FALLBACK_RANKING, &json!({}))?),
+            false => None,
+        };
+        Ok(Rankings { chosen, fallback })
+    }
+}
+
+/// Rankings for one engine.
+#[derive(Clone)]
+pub struct Rankings {
+    pub chosen: Arc<dyn RankingStrategy>,
+    /// Answers when `chosen` fails.
+    pub fallback: Option<Arc<dyn RankingStrategy>>,
+}
+
+/// The rankings `names` with the configuration's `rankingConfig` for the one that it names and an empty one for others, and
+/// the ranking that stands in for each.
+pub fn rankings_named(loaded: &Loaded, names: &[String]) -> anyhow::Result<Vec<Rankings>> {
+    let carried = carried_components();
+    let components = Components::load(loaded, &carried)?;
+    let named = |name: &String| {
+        let mut optimizer = loaded.config.optimizer.clone().unwrap_or_default();
+        if optimizer.ranking() != name {
+            optimizer.ranking = Some(name.clone());
+            optimizer.ranking_config = None;
+        }
+        components.rankings(&optimizer)
     };
-    let resolver_config = config.aggregation.resolver_config();
-    let resolver = component.conflict_resolver(&resolver_config).map_err(|error| match error {
-        PluginError::ConfigRefused { problems, .. } => {
-            let lines: Vec<_> = problems.iter().map(|problem| component_problem(loaded, problem)).collect();
-            anyhow!("component `{wanted}` does not accept its config\n{}", lines.join("\n"))
-        }
-        error => with_hint(error),
-    })?;
-    Ok((resolver, components))
+    names.iter().map(named).collect()
 }
 
 /// Every component of the configuration, by name.
@@ -263,6 +348,8 @@ fn load_plugins(
 pub struct CheckedComponents {
     /// Label of the component that decides names.
     pub conflict_resolver: String,
+    /// Label of the component that ranks, where tools are searched.
+    pub ranking: Option<String>,
     /// Names and versions of the components that the configuration loads.
     pub loaded: Vec<String>,
 }
@@ -270,7 +357,9 @@ pub struct CheckedComponents {
 /// Compiles and checks the components of a configuration, as starting a host would.
 pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     let carried = carried_components();
-    let (resolver, components) = conflict_resolver(loaded, &carried)?;
+    let components = Components::load(loaded, &carried)?;
+    let resolver = components.conflict_resolver()?;
+    let rankings = loaded.config.optimizer.as_ref().map(|optimizer| components.rankings(optimizer)).transpose()?;
     for backend in &loaded.config.backends {
         backend_spec(&loaded.config, backend)?;
     }
@@ -278,19 +367,14 @@ pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
     Ok(CheckedComponents {
         conflict_resolver: resolver.label().to_owned(),
-        loaded: components.iter().map(label).collect(),
+        ranking: rankings.map(|rankings| rankings.chosen.label().to_owned()),
+        loaded: components.plugins.iter().map(label).collect(),
     })
 }
 
 /// The component `name` that this build carries.
 pub fn carried_component(name: &str) -> Option<Cow<'static, [u8]>> {
     carried_components().remove(name)
-}
-
-/// A problem that a component finds in its config, with the place in the file.
-fn component_problem(loaded: &Loaded, problem: &vmcp_core::extension::ComponentConfigProblem) -> String {
-    let pointer = format!("/aggregation/conflictResolutionConfig{}", problem.pointer);
-    loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None).to_string()
 }
 
 /// The engine that all components share, with the compile cache of `config`.

@@ -40,6 +40,12 @@ pub(crate) enum Command {
     Tools(Tools),
     /// Call a tool.
     Call(Call),
+    /// Search the tools, as clients do with `find_tool`.
+    Find(Find),
+    /// Write the tools as a file that `eval` reads.
+    Snapshot(Snapshot),
+    /// Measure the tool search: how often it finds the tools that are needed, in how many tokens and how much time.
+    Eval(Eval),
     /// Check every backend: found, started, protocol, tools, time, last error.
     Doctor(Doctor),
     /// Attach standard input and output to the host that is already running.
@@ -74,6 +80,12 @@ pub(crate) struct Serve {
     /// Serve one client on standard input and output instead of HTTP.
     #[arg(long)]
     pub stdio: bool,
+    /// Show `find_tool` and `call_tool` in place of all tools, with the defaults where the configuration has no `optimizer`.
+    #[arg(long)]
+    pub optimizer: bool,
+    /// The same with an embedding server that the host runs in a container.
+    #[arg(long)]
+    pub optimizer_embedding: bool,
     /// Listen on an address that others can reach although nobody has to prove who they are.
     #[arg(long)]
     pub allow_anonymous_remote: bool,
@@ -138,6 +150,93 @@ pub(crate) struct Call {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Find {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// What is to be done, in words.
+    pub query: String,
+    /// Word that the right tool should have; may be repeated.
+    #[arg(short, long = "keyword", value_name = "WORD")]
+    pub keywords: Vec<String>,
+    /// Only tools of this server.
+    #[arg(short, long)]
+    pub server: Option<String>,
+    /// Most tools to find; never more than the configuration allows.
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Say why each tool was found.
+    #[arg(long)]
+    pub explain: bool,
+    /// Print the answer that clients get as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// File to write; standard output when absent.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// Tools to search in, one JSON object per line: `server`, `name`, `description`, `input_schema`. Several sets are several
+    /// pairs of `--tools` and `--queries`, in order; the last row is then their mean, in which each set weighs the same.
+    #[arg(long, value_name = "FILE")]
+    pub tools: Vec<PathBuf>,
+    /// What is to be found, one JSON object per line: `id`, `query`, `gold` (ids `server/name` of the needed tools), and if
+    /// wanted `groups` (a list for each needed tool of the ids that will do) and `keywords`.
+    #[arg(long, value_name = "FILE")]
+    pub queries: Vec<PathBuf>,
+    /// Search in the tools of the host that runs, or that would run, instead of `--tools`.
+    #[arg(long, requires = "config", conflicts_with = "tools")]
+    pub live: bool,
+    /// Configuration whose ranking, embedding provider, ratio, threshold and plugins count. Absent: the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Component that ranks; may be repeated. Absent: that of the configuration.
+    #[arg(long = "ranking", value_name = "NAME")]
+    pub rankings: Vec<String>,
+    /// Embedding provider; may be repeated, and each is measured with each ranking. Absent: that of the configuration.
+    /// `builtin`, `none`, `tei:URL`, `openai:URL:MODEL`, `ollama:URL:MODEL` or `local:FOLDER`; the key for `openai` is in
+    /// `OPENAI_API_KEY`.
+    #[arg(long = "embedding", value_name = "PROVIDER")]
+    pub embeddings: Vec<String>,
+    /// Tools that a search returns. R@8 needs 8 and nDCG@10 needs 10; a ranking that divides the places among its lists, as
+    /// `toolhive` does, answers differently with another number, so give 8 to see what its clients see.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: u32,
+    /// Tell how much better the ranking B is than A, query by query, with its interval.
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub compare: Vec<String>,
+    /// Fail with exit code 9 when the recall among the first eight is lower, in percent as the table shows it, e.g. 74: of the
+    /// first ranking with the first provider, and of the mean where there are several sets.
+    #[arg(long = "min-recall@8", value_name = "PERCENT", value_parser = percent)]
+    pub min_recall: Option<f64>,
+    /// Do not measure, but lay one search open: what each arm found for each subquery, and what the ranking made of it.
+    #[arg(long, value_name = "QUERY", conflicts_with_all = ["compare", "min_recall", "run_out"])]
+    pub explain: Option<String>,
+    /// Write what was found into this folder, one file per set, ranking and provider: `{query id: [ids, best first]}`.
+    #[arg(long, value_name = "FOLDER")]
+    pub run_out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A percentage as the table shows it; a share of 1 would always pass.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if percent == 0.0 || (1.0..=100.0).contains(&percent) => Ok(percent),
+        Ok(share) if (0.0..1.0).contains(&share) => Err(format!("is in percent: did you mean {}?", share * 100.0)),
+        _ => Err("is no percentage from 1 to 100".into()),
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub file: ConfigFile,
@@ -161,6 +260,18 @@ pub(crate) struct ExampleServer {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_share_is_not_taken_for_a_percentage() {
+        let check = |text: &str, expected: Result<f64, &str>| {
+            assert_eq!(super::percent(text), expected.map_err(str::to_owned), "{text}");
+        };
+        check("74", Ok(74.0));
+        check("0", Ok(0.0));
+        check("0.75", Err("is in percent: did you mean 75?"));
+        check("101", Err("is no percentage from 1 to 100"));
+        check("x", Err("is no percentage from 1 to 100"));
+    }
 
     #[test]
     fn the_arguments_fit_together() {

@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     /// At least one backend is not well.
     #[error("a backend is not well")]
     Unwell,
+    /// The search finds less than was asked for.
+    #[error("the search finds too little")]
+    Recall,
 }
 
 impl Failure {
@@ -37,6 +40,7 @@ impl Failure {
             Self::NotRunning => 6,
             Self::Tool => 7,
             Self::Unwell => 8,
+            Self::Recall => 9,
         }
     }
 }

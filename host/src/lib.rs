@@ -16,6 +16,15 @@ pub use assemble::{
     CheckedComponents, ComponentRefused, Host, HostBuilder, cache_dir, carried_component, check_components, state_dir,
     with_hint,
 };
+
+/// The parts of tool search, for what measures it.
+pub mod search {
+    pub use crate::assemble::{
+        Rankings, rankings_named,
+        search::{embedder, optimizer},
+    };
+}
+
 pub use vmcp_config as config;
 pub use vmcp_gateway as gateway;
 pub use vmcp_plugin as plugin;

@@ -1,5 +1,7 @@
 //! The one place that prints: results to standard output, everything else to standard error.
 
+pub(crate) mod search;
+
 use std::{
     io::{self, Write as _},
     path::Path,
@@ -10,7 +12,7 @@ use comfy_table::{Cell, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::Value;
 use vmcp_config::{ConfigError, IncomingAuthType, Loaded, Problem};
 use vmcp_core::catalog::Catalog;
-use vmcp_gateway::gateway::BackendStatus;
+use vmcp_gateway::{gateway::BackendStatus, tool_search::ToolSearchStatus};
 use vmcp_host::{CheckedComponents, ComponentRefused};
 use vmcp_plugin::{ImportStatus, Inspection};
 
@@ -22,8 +24,13 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
+/// Text on standard output that ends its last line itself.
+pub(crate) fn text_as_is(text: &str) {
+    let _ = write!(io::stdout(), "{text}");
+}
+
 /// A line on standard error.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -62,12 +69,14 @@ pub(crate) struct Ready<'a> {
     pub config: &'a Path,
     pub catalog: &'a Catalog,
     pub backends: &'a [BackendStatus],
+    /// Absent where all tools are shown.
+    pub search: Option<&'a ToolSearchStatus>,
     pub took: Duration,
 }
 
 /// Tells where the host is, what it offers, and how clients find it. On stdio all of this goes to standard error.
 pub(crate) fn ready(ready: &Ready<'_>) {
-    let Ready { title, endpoint, config, catalog, backends, took } = ready;
+    let Ready { title, endpoint, config, catalog, backends, search, took } = ready;
     let config = config.display();
     let healthy = backends.iter().filter(|backend| backend.health == "healthy").count();
     let mut lines = vec![
@@ -99,6 +108,12 @@ pub(crate) fn ready(ready: &Ready<'_>) {
     if !catalog.hidden.is_empty() {
         lines.push(format!("  hidden:    {}; see 'vmcp-host tools --all -c {config}'", catalog.hidden.len()));
     }
+    if let Some(search) = search {
+        lines.push(format!("  search:    tier {}, ranked by {}", search.tier, search.optimizer.ranking));
+        if let Some(fault) = &search.optimizer.provider_fault {
+            lines.push(format!("             by words only now: {fault}"));
+        }
+    }
     let Some(endpoint) = endpoint else { return note(&lines.join("\n")) };
     lines.extend([
         String::new(),
@@ -126,6 +141,7 @@ pub(crate) fn summary(loaded: &Loaded, components: &CheckedComponents) {
     line(&format!("  outgoing     {} strategies", config.outgoing_auth.backends.len()));
     line(&format!("  backends     {}", config.backends.len()));
     line(&format!("  names        {}", components.conflict_resolver));
+    line(&format!("  search       {}", components.ranking.as_deref().unwrap_or("–")));
     line(&format!(
         "  components   {}",
         if components.loaded.is_empty() { "–".into() } else { components.loaded.join(", ") }
@@ -133,15 +149,15 @@ pub(crate) fn summary(loaded: &Loaded, components: &CheckedComponents) {
     line(&format!("  composites   {}", config.composite_tools.len()));
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_header(header);
+    table.load_style(UTF8_BORDERS_ONLY).set_header(header.iter().copied());
     table
 }
 
 /// The answer of a host to `vmcp/catalog`.
 pub(crate) fn catalog(catalog: &Value) {
-    let mut table = table(["name", "kind", "backend", "there", "why", "decided by"]);
+    let mut table = table(&["name", "kind", "backend", "there", "why", "decided by"]);
     let entries = catalog["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
     for entry in entries {
         let state = entry["state"].as_str().unwrap_or_default();
@@ -165,7 +181,7 @@ pub(crate) fn catalog(catalog: &Value) {
 
 /// The answer of a host to `vmcp/status`.
 pub(crate) fn doctor(status: &Value, is_own: bool) {
-    let mut table = table([
+    let mut table = table(&[
         "backend",
         "health",
         "transport",

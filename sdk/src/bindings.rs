@@ -1,5 +1,8 @@
 //! The WIT packages of the repository's `wit/` folder as Rust, generated. Authors never see these types: the other modules
 //! turn them into plain ones.
+//!
+//! One world per exported interface. A component may export several of them, and each of its register macros adds only what
+//! it is for.
 
 #![allow(
     clippy::all,
@@ -11,10 +14,33 @@
     reason = "generated code"
 )]
 
-wit_bindgen::generate!({
-    path: "../wit",
-    world: "vmcp:conflict/resolver@0.1.0",
-    pub_export_macro: true,
-    default_bindings_module: "vmcp_sdk::bindings",
-    generate_all,
-});
+/// What every component exports and may import.
+pub mod component {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package vmcp:sdk; world component { import vmcp:host/log@0.1.0; export vmcp:types/component@0.1.0; }",
+        pub_export_macro: true,
+        default_bindings_module: "vmcp_sdk::bindings::component",
+        generate_all,
+    });
+}
+
+pub mod conflict {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package vmcp:sdk; world conflict { export vmcp:conflict/conflict-resolver@0.1.0; }",
+        pub_export_macro: true,
+        default_bindings_module: "vmcp_sdk::bindings::conflict",
+        generate_all,
+    });
+}
+
+pub mod ranking {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package vmcp:sdk; world ranking { export vmcp:ranking/ranking-strategy@0.1.0; }",
+        pub_export_macro: true,
+        default_bindings_module: "vmcp_sdk::bindings::ranking",
+        generate_all,
+    });
+}

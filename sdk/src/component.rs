@@ -43,6 +43,13 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
+/// All of them, for an error that is one text.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn in_one_line(problems: &[ConfigProblem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    problems.join("; ")
+}
+
 /// The config's JSON Schema as text.
 #[doc(hidden)]
 pub fn config_schema<C: JsonSchema>() -> String {
@@ -50,9 +57,18 @@ pub fn config_schema<C: JsonSchema>() -> String {
     schema.as_value().to_string()
 }
 
+/// The config as the implementor itself, or everything that is wrong with it.
+pub(crate) fn load_config<C: DeserializeOwned>(
+    config: &str,
+    check: impl FnOnce(&C) -> Vec<ConfigProblem>,
+) -> Result<C, Vec<ConfigProblem>> {
+    let loaded = parse_config(config).map_err(|problem| vec![problem])?;
+    let problems = check(&loaded);
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
 /// Reads a config from JSON text; no text at all is an empty object.
-#[doc(hidden)]
-pub fn parse_config<C: DeserializeOwned>(config: &str) -> Result<C, ConfigProblem> {
+fn parse_config<C: DeserializeOwned>(config: &str) -> Result<C, ConfigProblem> {
     let text = if config.trim().is_empty() { "{}" } else { config };
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {

@@ -10,18 +10,25 @@ mod name_rule;
 mod prefix_format;
 mod settle;
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 pub use crate::component::ConfigProblem;
+use crate::{
+    component::{config_schema, load_config},
+    export::Worlds,
+};
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub use export::Exported;
 pub use name_rule::NameRule;
 pub use prefix_format::PrefixFormat;
 pub use settle::Tie;
+
+/// The exported interface without its version, as `describe` names it.
+const WORLD: &str = "vmcp:conflict/conflict-resolver";
 
 /// Decides names. The implementing type is the config itself: its fields are the keys that a user writes under
 /// `conflictResolutionConfig`, its JSON Schema is what the host checks them against.
@@ -168,31 +175,25 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
+/// [`ConflictResolver`] as what a component exports.
+#[doc(hidden)]
+pub struct World<R>(PhantomData<R>);
+
+impl<R: ConflictResolver> Worlds for World<R> {
+    fn describe() -> Vec<(&'static str, String)> {
+        vec![(WORLD, config_schema::<R>())]
+    }
+
+    fn check_config(world: &str, config: &str) -> Option<Vec<ConfigProblem>> {
+        (world == WORLD).then(|| load_config(config, R::check).err().unwrap_or_default())
+    }
+}
+
 /// Makes a [`ConflictResolver`] the component's export; once per crate. Name, version and summary are the crate's
 /// `name`, `version` and `description`.
 #[macro_export]
 macro_rules! register_conflict_resolver {
     ($resolver:ty) => {
-        const _: () = {
-            struct ThisCrate;
-
-            impl $crate::component::Package for ThisCrate {
-                const NAME: &str = ::core::env!("CARGO_PKG_NAME");
-                const VERSION: &str = ::core::env!("CARGO_PKG_VERSION");
-                const SUMMARY: &str = ::core::env!("CARGO_PKG_DESCRIPTION");
-            }
-
-            #[cfg(target_arch = "wasm32")]
-            type Component = $crate::conflict::Exported<ThisCrate, $resolver>;
-            #[cfg(target_arch = "wasm32")]
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
-
-            // Without WebAssembly there is nothing to export to; the type is still checked.
-            #[cfg(not(target_arch = "wasm32"))]
-            const _: fn() = || {
-                fn is_resolver<P: $crate::component::Package, R: $crate::conflict::ConflictResolver>() {}
-                is_resolver::<ThisCrate, $resolver>();
-            };
-        };
+        $crate::__register!($crate::conflict::World<$resolver>, conflict: $resolver);
     };
 }

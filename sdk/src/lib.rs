@@ -35,6 +35,38 @@
 //! vmcp_sdk::register_conflict_resolver!(Marked);
 //! ```
 //!
+//! One that ranks what a search finds implements [`RankingStrategy`](ranking::RankingStrategy):
+//!
+//! ```
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//! use vmcp_sdk::ranking::{
+//!     Arm, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, min_max,
+//! };
+//!
+//! /// Meaning alone, and tools that failed lately last.
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(rename_all = "camelCase", deny_unknown_fields)]
+//! struct Careful {}
+//!
+//! impl RankingStrategy for Careful {
+//!     fn plan(&self, query: &Query) -> Result<Plan, RankingError> {
+//!         Ok(Plan { subqueries: vec![Subquery::new(0, query.terms(), &query.text, 50)], similar_from: None })
+//!     }
+//!
+//!     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {
+//!         // Words where meaning could not be searched.
+//!         let arm = if findings.dense { Arm::Dense } else { Arm::Lexical };
+//!         let mut fusion = Fusion::new(findings);
+//!         fusion.add(1.0, &min_max(&findings.list(arm, |_| true), 50));
+//!         fusion.scale(|candidate| if candidate.failures > 0 { 0.1 } else { 1.0 });
+//!         Ok(fusion.into_ranked(query))
+//!     }
+//! }
+//!
+//! vmcp_sdk::register_ranking_strategy!(Careful);
+//! ```
+//!
 //! The crate is compiled for `wasm32-unknown-unknown` as a `cdylib`; there is no WASI, so the component can reach nothing
 //! but the host's log. Compiled for any other target the same code is an ordinary library: `cargo test` runs its unit
 //! tests without a host, and [`log`] writes to standard error.
@@ -46,4 +78,7 @@
 pub mod bindings;
 pub mod component;
 pub mod conflict;
+#[doc(hidden)]
+pub mod export;
 pub mod log;
+pub mod ranking;

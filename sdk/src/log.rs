@@ -38,7 +38,7 @@ enum Level {
 
 #[cfg(target_arch = "wasm32")]
 fn write(level: Level, message: &str) {
-    use crate::bindings::vmcp::host::log as host;
+    use crate::bindings::component::vmcp::host::log as host;
     let level = match level {
         Level::Trace => host::Level::Trace,
         Level::Debug => host::Level::Debug,

@@ -6,8 +6,10 @@ import { pathToFileURL } from 'node:url';
 
 const require = createRequire(`${process.cwd()}/scenario.mjs`);
 const load = name => import(pathToFileURL(require.resolve(name)).href);
-/** Milliseconds for one step. Some servers take longer to start. */
-const PATIENCE = 10_000;
+/** Longest wait for one step in milliseconds, only for what hangs. */
+const PATIENCE = 180_000;
+/** The same for one request of a client. */
+const patient = { timeout: PATIENCE };
 const ANSWER = 'matrix';
 const INFO = { name: 'vmcp-tests', version: '1' };
 const CAPABILITIES = { elicitation: {}, sampling: {}, roots: {} };
@@ -40,8 +42,8 @@ async function sdk() {
       one.setNotificationHandler(types.ResourceUpdatedNotificationSchema, hear);
       return one;
     },
-    call: (one, params, options) => one.callTool(params, undefined, options),
-    subscribe: (one, uri) => one.subscribeResource({ uri }),
+    call: (one, params, options) => one.callTool(params, undefined, { ...patient, ...options }),
+    subscribe: (one, uri) => one.subscribeResource({ uri }, patient),
   };
 }
 
@@ -63,11 +65,11 @@ async function client() {
       one.setNotificationHandler('notifications/resources/updated', hear);
       return one;
     },
-    call: (one, params, options) => one.callTool(params, options),
+    call: (one, params, options) => one.callTool(params, { ...patient, ...options }),
     subscribe: (one, uri) =>
       one.getNegotiatedProtocolVersion() >= '2026-07-28'
         ? one.listen({ resourceSubscriptions: [uri] })
-        : one.subscribeResource({ uri }),
+        : one.subscribeResource({ uri }, patient),
   };
 }
 
@@ -87,7 +89,7 @@ class Scenario {
   async run() {
     const one = this.library.open(message => void this.updated.add(message.params.uri));
     try {
-      await inTime(one.connect(this.transport()), 2 * PATIENCE);
+      await inTime(one.connect(this.transport(), patient));
     } catch (error) {
       return this.tell('connect', false, describe(error));
     }
@@ -127,7 +129,7 @@ const features = {
     const names = new Set();
     let cursor;
     do {
-      const page = await one.listTools(cursor ? { cursor } : undefined);
+      const page = await one.listTools(cursor ? { cursor } : undefined, patient);
       page.tools.forEach(tool => names.add(tool.name));
       cursor = page.nextCursor;
     } while (cursor);
@@ -142,12 +144,12 @@ const features = {
   },
   async cancellation(scenario, one, step) {
     const cancel = new AbortController();
-    const timer = setTimeout(() => cancel.abort('not wanted any more'), step.after * 1000);
-    const outcome = await scenario.call(one, step, { signal: cancel.signal }).then(
+    // Progress shows that the call is under way.
+    const onprogress = () => cancel.abort('not wanted any more');
+    const outcome = await scenario.call(one, step, { signal: cancel.signal, onprogress }).then(
       () => 'ended',
       () => 'failed',
     );
-    clearTimeout(timer);
     if (outcome === 'ended' || !cancel.signal.aborted) return [false, 'the call ended before it was cancelled'];
     return called(scenario, one, step.then);
   },
@@ -161,10 +163,10 @@ const features = {
 
 const sleep = time => new Promise(resolve => setTimeout(resolve, time));
 
-function inTime(work, patience = PATIENCE) {
+function inTime(work) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error('timed out')), patience);
+    timer = setTimeout(() => reject(new Error('timed out')), PATIENCE);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

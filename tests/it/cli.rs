@@ -1,7 +1,5 @@
 //! The command line: what it prints and how it ends.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::process::Command;
 use vmcp_tests::{
@@ -64,13 +62,11 @@ async fn a_taken_port_is_said_before_backends_start() {
     let builder = TestHost::builder();
     let pids = builder.dir().join("pids");
     let written = builder.backend("b", FakeBackend::echo(["a"]).pid_file(&pids)).write().await;
-    let start = std::time::Instant::now();
     let mut serve = written.subcommand("serve");
     let (code, stdout, stderr) = run(serve.arg("-c").arg(&written.config).args(["-p", &port])).await;
     assert!(code.is_some_and(|code| code != 0), "{stdout}");
     let wanted = format!("port {port} is already in use, try 'vmcp-host serve ");
     assert!(stderr.contains(&wanted) && stderr.contains("-p 0"), "{stderr}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(!pids.exists(), "no backend was started");
 }
 

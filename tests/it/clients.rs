@@ -10,12 +10,14 @@ use vmcp_tests::{
 
 /// One backend of each era, so that every cell of client and backend is met.
 async fn host() -> TestHost {
-    TestHost::builder()
+    let host = TestHost::builder()
         .backend("legacy", FakeBackend::echo(["old"]))
         .backend("modern", FakeBackend::echo(["new"]).modern())
         .real("everything", RealServer::Everything)
         .start()
-        .await
+        .await;
+    host.wait_for_tool("echo").await;
+    host
 }
 
 async fn lines(command: &mut Command) -> Vec<Value> {

@@ -79,7 +79,7 @@ impl Way {
 async fn what_a_client_can_do_directly_it_can_do_through_the_host() {
     let folder = tempfile::Builder::new().prefix("vmcp-matrix-").tempdir().unwrap();
     let running = Running::start_all(folder.path()).await;
-    let hosts = hosts(&running).await;
+    let hosts = hosts(&running, folder.path()).await;
     let mut outcomes = Outcomes::default();
     // Two at a time: there are machines with two cores.
     for some in Client::ALL.chunks(2) {
@@ -98,7 +98,7 @@ async fn what_a_client_can_do_directly_it_can_do_through_the_host() {
 }
 
 /// Hosts by the names of their backends: no two that have the same URIs share one.
-async fn hosts(running: &[Running]) -> BTreeMap<Backend, TestHost> {
+async fn hosts(running: &[Running], folder: &Path) -> BTreeMap<Backend, TestHost> {
     let mut hosts = BTreeMap::new();
     for group in Backend::GROUPS {
         let mut builder = TestHost::builder().yaml("aggregation: { conflictResolution: prefix }");
@@ -106,7 +106,12 @@ async fn hosts(running: &[Running]) -> BTreeMap<Backend, TestHost> {
             let one = running.iter().find(|one| one.backend == *backend).expect("all are started");
             builder = builder.entry(one.entry());
         }
-        hosts.insert(group[0], builder.start().await);
+        let host = builder.start().await;
+        for backend in group {
+            let listed = backend.step(Feature::List, folder, 0).expect("each lists its tools");
+            host.wait_for_tool(&format!("{}_{}", backend.name(), listed["tools"][0].as_str().unwrap())).await;
+        }
+        hosts.insert(group[0], host);
     }
     hosts
 }

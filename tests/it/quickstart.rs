@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tokio::process::Command;
 use vmcp_tests::{
-    Era, Mcp, StdioClient,
-    process::{binary, run, workspace_dir},
+    Era, Mcp, StdioClient, eventually,
+    process::{PATIENCE, binary, run, workspace_dir},
 };
 
 #[tokio::test]
@@ -26,6 +26,7 @@ async fn the_quickstart_serves_two_servers_whose_names_clash() {
         host.arg("serve").arg("--stdio").arg("-c").arg(folder.join("vmcp.yaml"));
         host.env("XDG_STATE_HOME", home.path()).env("XDG_CACHE_HOME", home.path());
         let client = StdioClient::start(&mut host, Era::Legacy, serde_json::json!({})).await;
+        eventually("both servers are up", PATIENCE, || async { client.tool_names().await.len() == 8 }).await;
         let names = client.tool_names().await;
         let listed = client.call("tasks_list", serde_json::json!({})).await;
         assert!(listed.message.get("result").is_some() || !names.contains(&"tasks_list".to_owned()), "{}", listed.raw);

@@ -1,7 +1,5 @@
 //! A call on its way: progress, cancellation, concurrency, and errors that say whose fault it was.
 
-use std::time::{Duration, Instant};
-
 use futures::future::join_all;
 use serde_json::json;
 use vmcp_tests::{Behaviour, FakeBackend, Mcp, TestHost, eventually, process::PATIENCE};
@@ -13,19 +11,22 @@ fn transports() -> [FakeBackend; 5] {
 
 #[tokio::test]
 async fn progress_passes_through_and_extends_the_timeout() {
-    for backend in transports() {
+    // In all the call takes longer than it may, with steps that are ten times shorter.
+    let check = async |backend: FakeBackend| {
         let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
-        let slow = backend.tool("slow", Behaviour::Progress { every_ms: 300, times: 4 });
-        let host = TestHost::builder().backend_with("b", slow, json!({ "requestTimeout": "800ms" })).start().await;
-        for client in [host.connect().await, host.connect_modern()] {
-            let params = json!({ "name": "slow", "arguments": {}, "_meta": { "progressToken": "mine" } });
-            let reply = client.request("tools/call", params).await;
-            assert_eq!(reply.text(), "4 steps", "{what}");
+        let slow = backend.tool("slow", Behaviour::Progress { every_ms: 300, times: 12 });
+        let host = TestHost::builder().backend_with("b", slow, json!({ "requestTimeout": "3s" })).start().await;
+        let params = json!({ "name": "slow", "arguments": {}, "_meta": { "progressToken": "mine" } });
+        let (legacy, modern) = (host.connect().await, host.connect_modern());
+        let calls = [&legacy, &modern].map(|client| client.request("tools/call", params.clone()));
+        for reply in join_all(calls).await {
+            assert_eq!(reply.text(), "12 steps", "{what}");
             let tokens: Vec<_> = reply.notifications.iter().map(|one| &one["params"]["progressToken"]).collect();
-            assert_eq!(tokens, ["mine"; 4], "{what}");
+            assert_eq!(tokens, ["mine"; 12], "{what}");
             assert_eq!(reply.notifications[0]["params"]["xFuture"], 1, "{what}");
         }
-    }
+    };
+    join_all(transports().map(check)).await;
 }
 
 #[tokio::test]
@@ -56,35 +57,31 @@ async fn a_cancelled_call_is_cancelled_at_the_backend() {
 async fn calls_of_one_client_run_side_by_side() {
     for backend in transports() {
         let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
-        let host = TestHost::builder().backend("b", backend.tool("late", Behaviour::Late { ms: 400 })).start().await;
+        let host = TestHost::builder().backend("b", backend.tool("meet", Behaviour::Meet { calls: 4 })).start().await;
         let client = host.connect().await;
-        // The first call opens what the others share.
-        client.call("late", json!({})).await;
-        let start = Instant::now();
-        for reply in join_all((0..4).map(|_| client.call("late", json!({})))).await {
-            assert_eq!(reply.text(), "late", "{what}");
+        for reply in join_all((0..4).map(|_| client.call("meet", json!({})))).await {
+            assert_eq!(reply.text(), "met", "{what}");
         }
-        assert!(start.elapsed() < Duration::from_millis(1500), "{what}: {:?}", start.elapsed());
     }
 }
 
 #[tokio::test]
 async fn a_backend_that_does_not_answer_is_named_with_a_kind() {
-    for backend in transports() {
+    let check = async |backend: FakeBackend| {
         let what = format!("{:?} {:?}", backend.spec.era, backend.spec.transport);
         let backend =
             backend.tool("never", Behaviour::Never).tool("wrong_id", Behaviour::WrongId).tool("echo", Behaviour::Echo);
-        let host =
-            TestHost::builder().backend_with("lame", backend, json!({ "requestTimeout": "300ms" })).start().await;
+        let host = TestHost::builder().backend_with("lame", backend, json!({ "requestTimeout": "3s" })).start().await;
         let client = host.connect().await;
-        for tool in ["never", "wrong_id"] {
-            let reply = client.call(tool, json!({})).await;
+        let tools = ["never", "wrong_id"];
+        for (tool, reply) in tools.iter().zip(join_all(tools.map(|tool| client.call(tool, json!({})))).await) {
             let kind = reply.error_kind();
-            assert!(kind == "timeout" || (tool == "wrong_id" && kind == "protocol"), "{what}: {}", reply.raw);
+            assert!(kind == "timeout" || (*tool == "wrong_id" && kind == "protocol"), "{what}: {}", reply.raw);
             assert_eq!(reply.error()["data"]["backend"], "lame", "{what}");
         }
         assert_eq!(client.call("echo", json!({})).await.answered_by(), "lame", "{what}");
-    }
+    };
+    join_all(transports().map(check)).await;
 }
 
 #[tokio::test]

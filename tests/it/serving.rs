@@ -57,13 +57,16 @@ async fn a_browser_gets_a_page_that_says_how_to_connect() {
 
 #[tokio::test]
 async fn readiness_waits_for_the_first_catalog_and_health_does_not() {
-    let slow = FakeBackend::echo(["slow"]).with(|spec| spec.starts_after_ms = 1500);
-    let written = TestHost::builder().backend("slow", slow).write().await;
+    let builder = TestHost::builder();
+    let gate = builder.dir().join("gate");
+    let slow = FakeBackend::echo(["slow"]).with(|spec| spec.starts_with = Some(gate.clone()));
+    let written = builder.backend("slow", slow).write().await;
     let mut host = written.launch(free_port());
     let status = async |path: &str| http::get(&host.at(path)).await.ok().map(|response| response.status);
     eventually("the port is open", PATIENCE, || async { status("/health").await == Some(200) }).await;
     assert_eq!(status("/readyz").await, Some(503));
     assert_eq!(status("/ping").await, Some(200));
+    std::fs::write(&gate, "").unwrap();
     host.wait_until_ready().await;
     assert_eq!(host.connect().await.tool_names().await, ["slow"]);
 }
@@ -145,12 +148,14 @@ async fn both_eras_share_one_endpoint_and_one_catalog() {
 
 #[tokio::test]
 async fn a_client_that_vanishes_costs_nobody_else() {
-    let backend = FakeBackend::echo(["echo"]).tool("late", Behaviour::Late { ms: 300 });
+    let backend = FakeBackend::echo(["echo"]).tool("never", Behaviour::Never).tool("calls", Behaviour::Calls);
     let host = TestHost::builder().backend("b", backend).start().await;
     let client = host.connect().await;
     let other = TestClient::legacy(&host.url).await;
-    let gone = tokio::time::timeout(std::time::Duration::from_millis(50), other.call("late", json!({}))).await;
-    assert!(gone.is_err(), "the client left before the reply");
+    tokio::select! {
+        reply = other.call("never", json!({})) => panic!("{}", reply.raw),
+        _ = client.call("calls", json!({ "tool": "never" })) => {}
+    }
     drop(other);
     for _ in 0..20 {
         assert_eq!(client.call("echo", json!({})).await.answered_by(), "b");

@@ -1,12 +1,10 @@
 //! The host as a child of a desktop client: `serve --stdio`.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::time::timeout;
 use vmcp_tests::{
     Behaviour, Era, FakeBackend, Mcp, TestHost,
-    process::{descendants, eventually, is_running},
+    process::{PATIENCE, descendants, eventually, is_running},
 };
 
 #[tokio::test]
@@ -47,8 +45,7 @@ async fn end_of_input_ends_the_host_and_its_children() {
     let children = descendants(client.child.id().unwrap());
     assert!(!children.is_empty());
     client.close_stdin().await;
-    let status = timeout(Duration::from_secs(5), client.child.wait()).await.expect("EOF ends the host").unwrap();
+    let status = timeout(PATIENCE, client.child.wait()).await.expect("EOF ends the host").unwrap();
     assert!(status.success(), "{status}: {}", client.stderr());
-    eventually("no child is left", Duration::from_secs(5), || async { !children.iter().any(|pid| is_running(*pid)) })
-        .await;
+    eventually("no child is left", PATIENCE, || async { !children.iter().any(|pid| is_running(*pid)) }).await;
 }

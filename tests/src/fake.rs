@@ -41,6 +41,12 @@ impl FakeBackend {
         self
     }
 
+    /// Offers the tools whose definitions are the lines of `file`; each answers with its arguments.
+    pub fn tools_file(mut self, file: &Path) -> Self {
+        self.spec.tools_file = Some(file.to_owned());
+        self
+    }
+
     pub fn prompt(mut self, name: &str) -> Self {
         self.spec.prompts.push(name.to_owned());
         self

@@ -126,9 +126,8 @@ impl HostBuilder {
         let written = self.write().await;
         let mut command = written.command();
         command.args(["-p", "0"]).args(&written.arguments);
-        let start = Instant::now();
         let (code, stdout, stderr) = process::run(&mut command).await;
-        Ended { code, stdout, stderr, after: start.elapsed() }
+        Ended { code, stdout, stderr }
     }
 }
 
@@ -138,7 +137,6 @@ pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    pub after: Duration,
 }
 
 /// A configuration on disk and the servers it names.
@@ -259,6 +257,10 @@ impl TestHost {
         self.child.id().expect("the host runs")
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
@@ -295,12 +297,10 @@ impl TestHost {
         found(&self.stdout.text()).expect("it was there a moment ago")
     }
 
-    /// SIGTERM; how the host ended and after how long.
-    pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
-        let start = Instant::now();
+    /// SIGTERM; how the host ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
         kill_process(to_pid(self.pid()), Signal::TERM).unwrap();
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("SIGTERM ends the host").unwrap();
-        (status, start.elapsed())
+        timeout(PATIENCE, self.child.wait()).await.expect("SIGTERM ends the host").unwrap()
     }
 
     /// kill -9.
@@ -322,7 +322,8 @@ impl TestHost {
         self.take_written().start_on(port).await
     }
 
-    fn take_written(&mut self) -> WrittenHost {
+    /// Its files and servers, for a host after this one.
+    pub(crate) fn take_written(&mut self) -> WrittenHost {
         let Self { written, .. } = self;
         WrittenHost {
             config: written.config.clone(),

@@ -6,6 +6,7 @@
 
 pub mod bench;
 mod client;
+pub mod embedding_server;
 pub mod era;
 pub mod fake;
 pub mod fixture;
@@ -18,6 +19,7 @@ mod stdio_client;
 
 pub use self::{
     client::{EventStream, PendingCall, TestClient},
+    embedding_server::EmbeddingServer,
     era::Era,
     fake::{Behaviour, FakeBackend},
     fixture::FixtureBackend,

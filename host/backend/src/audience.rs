@@ -413,12 +413,12 @@ mod tests {
         let listener = Listener::new(events, None);
         let client = async {
             tokio::task::yield_now().await;
-            let _call = audience.enter(7, &listener);
+            let call = audience.enter(7, &listener);
             let Some(ServerMessage::Request { reply, .. }) = received.recv().await else { panic!() };
             reply.send(Reply::Result(RawJson::of(&"here"))).unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            call
         };
-        let (told, ()) = tokio::join!(question.answer(), client);
+        let (told, _call) = tokio::join!(question.answer(), client);
         assert_eq!(told.unwrap(), r#"{"jsonrpc":"2.0","id":1,"result":"here"}"#);
         assert!(audience.is_tainted());
     }

@@ -11,8 +11,9 @@ use vmcp_mcp::{
     object::Object,
 };
 
-/// How long a backend may be silent about the probe before it is taken for one that does not know it.
-pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a backend may be silent about the probe before it is taken for one that does not know it. Long enough for a
+/// process that is slow to start: a modern one that answers later refuses the `initialize` that came meanwhile.
+pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const DISCOVER: &str = "server/discover";
 pub(crate) const INITIALIZE: &str = "initialize";

@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(seen, [r#"{"progressToken":"mine","progress":1}"#, r#"{"progressToken":"mine","progress":5}"#]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn progress_starts_the_time_anew() {
         let (sender, _events) = tokio::sync::mpsc::channel(1);
         let listener = Listener::new(sender, None);
@@ -243,7 +243,7 @@ mod tests {
         assert!(listener.within(limit, tokio::time::sleep(Duration::from_millis(400))).await.is_none());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_time_stands_still_while_the_client_is_asked() {
         let (sender, _events) = tokio::sync::mpsc::channel(1);
         let listener = Listener::new(sender, None);

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{call, events, is_alive, of_client, question, said, start, stdio, text, tool};
+use support::{PATIENCE, call, events, eventually, is_alive, of_client, question, said, start, stdio, text, tool};
 use tokio::time::timeout;
 use vmcp_backend::{Backend, BackendChange, BackendRequest, BackendSpec, ClientProfile, ServerMessage};
 use vmcp_core::{call::Reply, capability::Kind, json::RawJson};
@@ -69,22 +69,12 @@ async fn a_scope_has_a_process_of_its_own_that_hears_its_notifications_and_ends_
         let request = of_client(tool("heard", json!({}), json!({})), caps.clone(), Some(scope));
         said(backend.call(request, sender).await.unwrap())
     };
-    let has_heard = async {
-        while !heard("one").await.contains("roots/list_changed") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(2), has_heard).await.unwrap();
+    eventually("it is told", async || heard("one").await.contains("roots/list_changed")).await;
     assert!(!heard("other").await.contains("roots/list_changed"));
 
     backend.end_scope("one");
     let ended: u32 = one.parse().unwrap();
-    let gone = async {
-        while is_alive(ended) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(3), gone).await.unwrap();
+    eventually("its process ends", async || !is_alive(ended)).await;
     assert_eq!(pid(&backend, caps.clone(), Some("other")).await, other);
     assert_ne!(pid(&backend, caps, Some("one")).await, one);
     backend.stop(GRACE).await;
@@ -96,8 +86,9 @@ async fn the_time_of_a_call_stands_still_while_its_client_is_asked() {
     let elicitation = json!({"elicitation": {}});
     pid(&backend, elicitation.clone(), None).await;
     let mut request = of_client(tool("ask", json!({}), json!({})), elicitation, None);
-    request.timeout = Some(Duration::from_millis(300));
-    let (reply, _) = answered(&backend, request, Duration::from_millis(900)).await;
+    let timeout = Duration::from_secs(3);
+    request.timeout = Some(timeout);
+    let (reply, _) = answered(&backend, request, timeout + Duration::from_millis(500)).await;
     assert!(reply.contains("accept"), "{reply}");
     backend.stop(GRACE).await;
 }
@@ -112,7 +103,7 @@ async fn a_question_that_the_server_withdraws_or_whose_call_ends_is_off() {
     let (sender, mut received) = events();
     let client = async {
         let (_, mut reply) = question(&mut received).await;
-        timeout(Duration::from_secs(2), reply.closed()).await.unwrap();
+        timeout(PATIENCE, reply.closed()).await.unwrap();
     };
     let (reply, ()) = tokio::join!(backend.call(request(0.2), sender), client);
     assert_eq!(said(reply.unwrap()), "null");
@@ -120,9 +111,9 @@ async fn a_question_that_the_server_withdraws_or_whose_call_ends_is_off() {
     let (sender, mut received) = events();
     let mut reply = tokio::select! {
         (_, reply) = question(&mut received) => reply,
-        _ = backend.call(request(10.0), sender) => panic!(),
+        _ = backend.call(request(120.0), sender) => panic!(),
     };
-    timeout(Duration::from_secs(1), reply.closed()).await.unwrap();
+    timeout(PATIENCE, reply.closed()).await.unwrap();
     backend.stop(GRACE).await;
 }
 
@@ -130,23 +121,27 @@ async fn a_question_that_the_server_withdraws_or_whose_call_ends_is_off() {
 async fn a_cancelled_call_does_not_cost_the_process() {
     let backend = start(BackendSpec { max_processes: 1, ..stdio("legacy") });
     let elicitation = || json!({"elicitation": {}});
-    let cancel = async |name: &str, arguments: Value, scope| {
-        let request = of_client(tool(name, arguments, json!({})), elicitation(), scope);
-        let began = Instant::now();
+    let cancel = async |name: &str, scope| {
+        let request = of_client(tool(name, json!({}), json!({})), elicitation(), scope);
         assert!(timeout(Duration::from_millis(100), call(&backend, request)).await.is_err());
-        assert!(began.elapsed() < Duration::from_millis(200));
     };
     for scope in [None, Some("one")] {
-        let process = pid(&backend, elicitation(), scope).await;
-        cancel("sleep", json!({"seconds": 0.5}), scope).await;
-        let waited = Instant::now();
-        assert_eq!(pid(&backend, elicitation(), scope).await, process, "its late reply shows that it is free");
-        assert!(waited.elapsed() < Duration::from_millis(1500), "{:?}", waited.elapsed());
+        let mut process = pid(&backend, elicitation(), scope).await;
+        // A machine that stalls may take the time within which the late reply has to come, but not five times in a row.
+        for tries in 1.. {
+            cancel("late", scope).await;
+            let next = pid(&backend, elicitation(), scope).await;
+            if next == process {
+                break;
+            }
+            assert!(tries < 5, "its late reply shows that it is free");
+            process = next;
+        }
 
-        cancel("never", json!({}), scope).await;
-        let waited = Instant::now();
+        let began = Instant::now();
+        cancel("never", scope).await;
         let next = pid(&backend, elicitation(), scope).await;
-        assert!(waited.elapsed() >= Duration::from_millis(1500), "{:?}", waited.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
         assert_eq!(next == process, scope.is_some(), "silent, it may still ask, which only the same client may hear");
     }
     backend.stop(GRACE).await;
@@ -169,17 +164,10 @@ async fn discovery_sees_what_a_client_with_all_capabilities_sees() {
     assert_eq!(told, expected);
     assert!(said(as_everyone("roots", json!({})).await).contains(r#"{"roots": []}"#));
     assert!(said(as_everyone("ask", json!({})).await).contains("-32601"));
-    let began = Instant::now();
-    let sleep = || as_everyone("sleep", json!({"seconds": 0.4}));
-    let (one, other, third) = tokio::join!(sleep(), sleep(), sleep());
-    assert!(one.is_ok() && other.is_ok() && third.is_ok());
-    assert!(began.elapsed() < Duration::from_secs(1), "side by side: {:?}", began.elapsed());
-    let ended = async {
-        while is_alive(discovery.parse().unwrap()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(3), ended).await.unwrap();
+    let meet = || as_everyone("meet", json!({}));
+    let (one, other, third) = tokio::join!(meet(), meet(), meet());
+    assert_eq!([said(one), said(other), said(third)], ["met"; 3], "side by side");
+    eventually("idle, it ends", async || !is_alive(discovery.parse().unwrap())).await;
     backend.stop(GRACE).await;
 }
 
@@ -213,12 +201,7 @@ async fn watched_resources_are_told_by_a_modern_process() {
     let mut changes = backend.changes();
     let touch = |uri: &'static str| text(&backend, "touch", json!({ "uri": uri }));
     let subscribed = async |expected: &str| {
-        let settled = async {
-            while touch("none").await != expected {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(Duration::from_secs(3), settled).await.expect(expected);
+        eventually(expected, async || touch("none").await == expected).await;
     };
     subscribed("[[]]").await;
     backend.watch(vec!["b".to_owned(), "a".to_owned(), "b".to_owned()]);

@@ -9,7 +9,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use fake_http::{FakeHttp, Mode};
 use serde_json::{Value, json};
-use support::{call, events, of_client, question, said, sse, start, streamable, text, tool, wait_for};
+use support::{
+    PATIENCE, call, events, eventually, of_client, question, said, sse, start, streamable, text, tool, wait_for,
+};
 use tokio::time::timeout;
 use vmcp_backend::{Backend, BackendChange, BackendRequest, BackendState, ClientProfile, ServerMessage, Transport};
 use vmcp_core::{
@@ -20,17 +22,6 @@ use vmcp_core::{
 use vmcp_mcp::era::Era;
 
 const GRACE: Duration = Duration::from_millis(500);
-
-/// Waits until `check` holds.
-async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    for _ in 0..200 {
-        if check() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
-}
 
 #[tokio::test]
 async fn each_form_is_found_out_and_answers() {
@@ -101,11 +92,22 @@ async fn streams_bring_events_and_then_the_reply() {
         assert_eq!(seen[0].0, "notifications/progress");
         assert_eq!(seen[0].1.as_str(), r#"{"progressToken":"mine","progress":1}"#);
         assert_eq!(seen[1].0, "notifications/message");
-        let mut slow = tool("slow", json!({}), json!({"progressToken": 1}));
-        slow.timeout = Some(Duration::from_millis(400));
-        assert!(call(&backend, slow).await.is_ok(), "progress extends the timeout");
         backend.stop(GRACE).await;
     }
+}
+
+#[tokio::test]
+async fn progress_extends_the_timeout() {
+    let check = async |mode| {
+        let fake = FakeHttp::start(mode).await;
+        let backend = start(streamable(&fake.url));
+        backend.connected().await.unwrap();
+        let mut slow = tool("slow", json!({}), json!({"progressToken": 1}));
+        slow.timeout = Some(Duration::from_secs(3));
+        assert_eq!(call(&backend, slow).await.unwrap()["content"][0]["text"], "slow");
+        backend.stop(GRACE).await;
+    };
+    tokio::join!(check(Mode::Legacy), check(Mode::Modern));
 }
 
 #[tokio::test]
@@ -163,10 +165,13 @@ async fn a_dropped_call_is_cancelled() {
         let backend = start(streamable(&fake.url));
         backend.connected().await.unwrap();
         let request = tool("never", json!({}), json!({}));
-        assert!(timeout(Duration::from_millis(200), call(&backend, request)).await.is_err());
-        eventually("the stream is closed", || fake.abandoned.load(Ordering::SeqCst) == 1).await;
+        tokio::select! {
+            outcome = call(&backend, request) => panic!("{outcome:?}"),
+            () = eventually("it arrives", async || fake.count("tools/call") == 1) => {}
+        }
+        eventually("the stream is closed", async || fake.abandoned.load(Ordering::SeqCst) == 1).await;
         if mode == Mode::Legacy {
-            eventually("it is told", || fake.count("notifications/cancelled") == 1).await;
+            eventually("it is told", async || fake.count("notifications/cancelled") == 1).await;
         }
         backend.stop(GRACE).await;
     }
@@ -187,7 +192,7 @@ async fn changes_are_heard_between_calls() {
                 }
             }
         };
-        let change = timeout(Duration::from_secs(5), heard).await.unwrap();
+        let change = timeout(PATIENCE, heard).await.unwrap();
         assert_eq!(change, BackendChange::ListChanged(Kind::Tool));
         backend.stop(GRACE).await;
     }
@@ -235,11 +240,12 @@ async fn a_question_apart_from_the_stream_of_its_call_reaches_the_only_call() {
         if forgotten {
             // The next call makes a new session, and the stream goes with it.
             fake.sessions.lock().unwrap().clear();
-            let before = fake.count("initialize");
-            assert!(call(&backend, ask("echo")).await.is_ok());
-            assert_eq!(fake.count("initialize"), before + 1);
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        let before = fake.count("initialize");
+        assert!(call(&backend, ask("echo")).await.is_ok());
+        assert!(!forgotten || fake.count("initialize") == before + 1);
+        let session = fake.headers_of("tools/call")["mcp-session-id"].to_str().unwrap().to_owned();
+        eventually("its stream is open", async || fake.streams.lock().unwrap().contains(&session)).await;
         let (sender, mut received) = events();
         let client = async {
             let (asked, reply) = question(&mut received).await;
@@ -274,7 +280,7 @@ async fn a_session_that_knows_the_roots_of_a_client_serves_no_other() {
     assert_ne!(session(&backend, roots(), Some("other")).await, session(&backend, roots(), Some("one")).await);
     let deleted = fake.deleted.load(Ordering::SeqCst);
     backend.end_scope("one");
-    eventually("it is ended", || fake.deleted.load(Ordering::SeqCst) == deleted + 1).await;
+    eventually("it is ended", async || fake.deleted.load(Ordering::SeqCst) == deleted + 1).await;
     backend.stop(GRACE).await;
 }
 
@@ -287,7 +293,7 @@ async fn sessions_with_clients_have_a_limit_and_unused_ones_give_way() {
     for n in 1..=256 {
         session(&backend, sampling(), Some(&n.to_string())).await;
     }
-    eventually("one gives way", || fake.deleted.load(Ordering::SeqCst) == 1).await;
+    eventually("one gives way", async || fake.deleted.load(Ordering::SeqCst) == 1).await;
     assert_ne!(session(&backend, sampling(), Some("0")).await, first, "the one used least recently");
     backend.stop(GRACE).await;
 }
@@ -323,19 +329,19 @@ async fn watched_resources_are_told_and_no_change_of_them_makes_the_host_deaf() 
         let last = seen.iter().rev().find(|(_, message)| message["method"] == "subscriptions/listen");
         last.map(|(_, message)| message["params"]["notifications"]["resourceSubscriptions"].clone())
     };
-    eventually("it listens", || fake.listening.load(Ordering::SeqCst) == 1).await;
+    eventually("it listens", async || fake.listening.load(Ordering::SeqCst) == 1).await;
     backend.watch(vec!["test://a".to_owned()]);
     backend.watch(vec!["test://a".to_owned(), "test://b".to_owned()]);
     let both = json!(["test://a", "test://b"]);
-    eventually("it watches", || watched().as_ref() == Some(&both)).await;
+    eventually("it watches", async || watched().as_ref() == Some(&both)).await;
     assert_eq!(fake.count("subscriptions/listen"), 2, "two changes in a row are one");
-    eventually("one stream is left", || fake.listening.load(Ordering::SeqCst) == 1).await;
+    eventually("one stream is left", async || fake.listening.load(Ordering::SeqCst) == 1).await;
     for uri in ["test://other", "test://b"] {
         text(&backend, "change", json!({ "uri": uri })).await;
     }
     assert_eq!(changes.recv().await.unwrap(), BackendChange::ResourceUpdated { uri: "test://b".to_owned() });
     backend.watch(Vec::new());
-    eventually("it watches nothing", || watched() == Some(Value::Null)).await;
+    eventually("it watches nothing", async || watched() == Some(Value::Null)).await;
     assert_eq!(fake.deaf.load(Ordering::SeqCst), 0);
     backend.stop(GRACE).await;
 }

@@ -110,7 +110,7 @@ const TABLE: &[Row] = &[
     // Refusing would keep every file of the reference's operator from loading, and what is missing is a record, not a
     // protection. The warning says so at each start.
     warned("audit", "nothing is recorded: this build does not have the feature yet"),
-    warned("optimizer", LATER),
+    honoured("optimizer"),
     warned("codeMode", LATER),
     honoured_as("sessionStorage.provider", "memory"),
     refused("sessionStorage.provider", "sessions would not be shared, and their revocation neither"),

@@ -47,7 +47,7 @@ pub use section::{
         RateLimitBucket, RateLimitingConfig, SessionStorageConfig, SessionStorageProvider, TimeoutConfig,
         ToolRateLimit,
     },
-    optimizer::{EmbeddingProvider, OptimizerConfig},
+    optimizer::{DEFAULT_RANKING, EmbeddingProvider, OptimizerConfig},
     outgoing_auth::{
         AuthSource, AwsStsConfig, HeaderInjectionConfig, OboConfig, OutgoingAuthConfig, RoleMapping, Strategy,
         StrategyType, TokenExchangeConfig, UpstreamInjectConfig, XaaConfig,

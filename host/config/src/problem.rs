@@ -266,6 +266,10 @@ rules! {
     EmptyRateLimit = "empty-rate-limit",
     /// `provider: redis` without an address.
     IncompleteSessionStorage = "incomplete-session-storage",
+    /// The embedding provider needs the address of a service.
+    MissingService = "missing-service",
+    /// The address of an embedding service that the provider does not ask.
+    UnusedService = "unused-service",
     /// The embedding provider needs a model.
     MissingModel = "missing-model",
     /// Embedding headers where the provider takes none.

@@ -165,6 +165,8 @@ pub struct Catalog {
     /// The merged instructions of the backends.
     pub instructions: Option<String>,
     pub abilities: Abilities,
+    /// The definitions that `tools/list` shows in place of all tools, where these are searched instead.
+    pub shown_tools: Option<RawJson>,
     matchers: Vec<(UriTemplate, Arc<Entry>)>,
     /// `ui://` resources that a tool refers to, with the tool's backend.
     ui_owners: HashMap<Arc<str>, BackendId>,
@@ -211,9 +213,17 @@ impl Catalog {
             naming: parts.naming,
             instructions: parts.instructions,
             abilities: parts.abilities,
+            shown_tools: None,
             matchers,
             ui_owners: parts.ui_owners,
         }
+    }
+
+    /// Shows `definitions` in place of all tools, which can be called all the same.
+    #[must_use]
+    pub fn showing(mut self, definitions: &[RawJson]) -> Self {
+        self.shown_tools = Some(RawJson::of(&definitions));
+        self
     }
 
     pub fn listing(&self, kind: Kind) -> &Listing {
@@ -259,6 +269,10 @@ impl Catalog {
             a.entries.len() == b.entries.len()
                 && a.entries.iter().zip(&b.entries).all(|(a, b)| Arc::ptr_eq(a, b) || a.definition == b.definition)
         };
-        Kind::ALL.into_iter().filter(|kind| !same(self.listing(*kind), earlier.listing(*kind))).collect()
+        let is_same = |kind: Kind| match (kind, &self.shown_tools) {
+            (Kind::Tool, Some(shown)) => earlier.shown_tools.as_ref() == Some(shown),
+            _ => same(self.listing(kind), earlier.listing(kind)),
+        };
+        Kind::ALL.into_iter().filter(|kind| !is_same(*kind)).collect()
     }
 }

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod extension;
 pub mod id;
 pub mod json;
+pub mod ranking;
 pub mod uri_template;
 
 /// An error of any kind, as the `source` of one of ours.

@@ -124,6 +124,23 @@ pub fn no_completions(era: Era) -> RawJson {
     result.to_json()
 }
 
+/// The result of a tool that is the host's own.
+///
+/// - `structured`: the same as a value, if it is more than text
+pub fn tool_result(era: Era, text: &str, structured: Option<&RawJson>, is_error: bool) -> RawJson {
+    let mut result = Object::from([("content", RawJson::of(&json!([{ "type": "text", "text": text }])))]);
+    if let Some(structured) = structured {
+        result.set("structuredContent", structured.clone());
+    }
+    if is_error {
+        result.set("isError", RawJson::of(&true));
+    }
+    if era == Era::Modern {
+        complete(&mut result);
+    }
+    result.to_json()
+}
+
 fn complete(result: &mut Object) {
     result.set("resultType", RawJson::of(&"complete"));
 }

@@ -26,6 +26,7 @@ use crate::{
     seal::Sealer,
     session::{LogLevel, Session, Sessions},
     subscriptions::Subscriptions,
+    tool_search::ToolSearch,
 };
 
 /// Backends whose lists are read at the same time.
@@ -46,6 +47,8 @@ pub struct GatewayOptions {
     pub input_timeout: Duration,
     /// How long the first catalog waits for backends that are still starting.
     pub patience: Duration,
+    /// Shows `find_tool` and `call_tool` in place of all tools.
+    pub tool_search: Option<Arc<ToolSearch>>,
     /// Whether one backend that is down makes the whole host not ready.
     pub all_or_nothing: bool,
 }
@@ -74,6 +77,7 @@ pub struct Gateway {
     pub(crate) started: Instant,
     /// The most verbose level that any client asked for.
     pub(crate) log_level: watch::Sender<Option<LogLevel>>,
+    pub(crate) tool_search: Option<Arc<ToolSearch>>,
     all_or_nothing: bool,
     catalog: ArcSwap<Catalog>,
     standing: watch::Sender<Standing>,
@@ -153,6 +157,7 @@ impl Gateway {
             patience: options.patience,
             started: Instant::now(),
             log_level: watch::Sender::new(None),
+            tool_search: options.tool_search,
             all_or_nothing: options.all_or_nothing,
             catalog: ArcSwap::default(),
             standing: watch::Sender::new(Standing::Waiting),
@@ -166,6 +171,10 @@ impl Gateway {
             backend.start();
             let following = refresh::keep_discovered(self.clone(), backend.clone());
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(following));
+        }
+        if let Some(search) = self.tool_search.clone() {
+            let filling = async move { search.optimizer().keep_filled().await };
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(filling));
         }
         tasks.spawn(refresh::keep_aggregated(self.clone(), shutdown.clone()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_sessions(self.clone())));
@@ -251,6 +260,11 @@ impl Gateway {
     /// The label of the component that decides names.
     pub fn resolver_label(&self) -> &str {
         self.resolver.label()
+    }
+
+    /// Tool search, where it is on.
+    pub fn tool_search(&self) -> Option<&Arc<ToolSearch>> {
+        self.tool_search.as_ref()
     }
 
     /// Ends a session: its requests are cancelled, and what only it watched is watched no more.

@@ -13,6 +13,7 @@ pub mod router;
 pub mod rules;
 pub mod seal;
 pub mod session;
+pub mod tool_search;
 pub mod uri;
 
 mod ability;

@@ -206,10 +206,21 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
         let building = gateway.clone();
         let next = generation + 1;
         let built = tokio::task::spawn_blocking(move || {
-            aggregate(next, &offers, is_complete, &building.rules, building.resolver.as_ref())
+            let catalog = aggregate(next, &offers, is_complete, &building.rules, building.resolver.as_ref())?;
+            Ok(match &building.tool_search {
+                Some(search) => search.take(catalog),
+                None => catalog,
+            })
         });
         match built.await.expect("aggregation does not panic") {
             Ok(catalog) => {
+                if let Some(search) = gateway.tool_search.as_ref().filter(|_| generation == 0) {
+                    // The first catalog comes with its vectors; if the provider fails, it is searched by words until it does not.
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        _ = search.optimizer().fill() => {}
+                    }
+                }
                 info!(tools = catalog.tools.entries().len(), names = %catalog.naming.resolver, "catalog {next} stands");
                 generation = next;
                 wake = None;

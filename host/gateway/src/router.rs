@@ -30,6 +30,7 @@ use crate::{
     session::{LogLevel, Session, SessionTie},
     subscriptions::MAX_PER_WATCHER,
     task::TaskSupport,
+    tool_search::{Unwrapped, refusal},
 };
 
 /// Longest client capabilities, in bytes: each session keeps them.
@@ -249,7 +250,10 @@ impl Gateway {
                 Some(cursor::read(kind, &text)?)
             }
         };
-        let (page, next) = catalog.listing(kind).page(after.as_deref());
+        let (page, next) = match (kind, &catalog.shown_tools) {
+            (Kind::Tool, Some(shown)) => (shown.clone(), None),
+            _ => catalog.listing(kind).page(after.as_deref()),
+        };
         let next = next.map(|last| cursor::write(kind, &last));
         Ok(Reply::Result(authored::list_page(era, kind, page, next, catalog.abilities.cache(kind))))
     }
@@ -262,10 +266,28 @@ impl Gateway {
         mut incoming: Incoming,
         events: EventSender,
     ) -> Result<Reply, RpcError> {
-        let params = &mut incoming.params;
         let key = kind.key();
-        let name = params.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`{key}` is no string")))?;
+        let named = |params: &Object| {
+            params.get_string(key).ok_or_else(|| RpcError::invalid_params(format!("`{key}` is no string")))
+        };
+        let mut name = named(&incoming.params)?;
         let catalog = self.catalog_for_request().await?;
+        let search = self.tool_search.as_ref().filter(|_| kind == Kind::Tool);
+        if let Some((search, unwrapped)) =
+            search.and_then(|search| Some((search, search.unwrap_call(&catalog, &name, &incoming.params)?)))
+        {
+            match unwrapped {
+                Unwrapped::Find(arguments) => return Ok(search.find(caller.era(), &catalog, &arguments).await),
+                Unwrapped::Refused(problem) => return Ok(refusal(caller.era(), &problem)),
+                Unwrapped::Call(params) => {
+                    incoming.params = params;
+                    // The client cannot know which arguments of the inner tool are repeated in headers.
+                    incoming.param_headers = None;
+                    name = named(&incoming.params)?;
+                }
+            }
+        }
+        let params = &mut incoming.params;
         let Target { backend, original_name, entry } = self.target(&catalog, caller.era(), kind, &name)?;
         if *original_name != *name {
             params.set(key, RawJson::of(&&*original_name));
@@ -292,7 +314,11 @@ impl Gateway {
             }
             _ => TaskSupport::Never,
         };
-        self.forward(caller, backend, Outgoing { incoming, name, headers, task }, events).await
+        let reply = self.forward(caller, backend, Outgoing { incoming, name, headers, task }, events).await;
+        if let (Some(search), Some(entry)) = (search, &entry) {
+            search.note_call(&entry.name, reply.as_ref().ok());
+        }
+        reply
     }
 
     /// `completion/complete`; nothing is known where the reference leads nowhere.

@@ -32,3 +32,13 @@ pub(crate) mod conflict {
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
+
+/// `vmcp:ranking/ranking-strategy`, an export.
+pub(crate) mod ranking {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package vmcp:adapters; world ranking-export { export vmcp:ranking/ranking-strategy@0.1.0; }",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

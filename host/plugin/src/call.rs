@@ -1,4 +1,4 @@
-//! One call of a component: a fresh instance under its limits, dropped afterwards whatever came of it.
+//! Calls of a component: a fresh instance under its limits, dropped afterwards whatever came of it.
 
 use std::{
     pin::pin,
@@ -6,13 +6,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::runtime::Runtime;
 use wasmtime::{
     Store, Trap,
     component::{Instance, InstancePre},
 };
 
 use crate::{
-    engine::PluginEngine,
+    engine::{PluginEngine, Slot},
     error::PluginError,
     imports::{log::CallLog, wasi::Wasi},
     limits::{Allowance, HANDLES, Limit, MemoryMeter, RunningTimeMeter},
@@ -22,9 +23,10 @@ use crate::{
 /// What wasmtime says when a reply is larger than the store's fuel for host calls; its type is private.
 const OUTPUT_EXCEEDED: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// What the host keeps for one call.
+/// What the host keeps for one instance.
 pub(crate) struct CallState {
     memory: MemoryMeter,
+    time: RunningTimeMeter,
     pub(crate) log: Arc<CallLog>,
     /// Only of components that were granted some.
     pub(crate) wasi: Option<Wasi>,
@@ -41,47 +43,14 @@ pub(crate) struct Callee {
 }
 
 impl Callee {
-    /// Runs `call` on a fresh instance and blocks until it is done: at most the allowed running time and one tick, after
-    /// waiting for a slot. `during` names the function in errors.
+    /// Runs `call` on an instance of its own and blocks until it is done: at most the allowed running time and one tick,
+    /// after waiting for a slot. `during` names the function in errors.
     pub(crate) fn call<R: Send>(
         &self,
         during: &'static str,
         call: impl AsyncFnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R> + Send,
     ) -> Result<R, PluginError> {
-        let _slot = self.engine.slots.take();
-        let _ticking = self.engine.ticker.run();
-        let log = Arc::new(CallLog::new(Arc::clone(&self.name)));
-        let time = RunningTimeMeter::start(self.allowance);
-        let exceeded = time.exceeded();
-        let mut store = self.store(&log, time);
-        let run = async move || {
-            let instance = self.instance.instantiate_async(&mut store).await?;
-            call(&mut store, &instance).await
-        };
-        let result = if self.with_wasi {
-            let longest = self.allowance.running_time.saturating_add(TICK);
-            block_with_runtime(async move || {
-                tokio::time::timeout(longest, run()).await.unwrap_or_else(|_| Err(wasmtime::Error::new(exceeded)))
-            })
-        } else {
-            poll_once(run())
-        };
-        result.map_err(|error| self.explain(during, &log, &error))
-    }
-
-    fn store(&self, log: &Arc<CallLog>, time: RunningTimeMeter) -> Store<CallState> {
-        let state = CallState {
-            memory: MemoryMeter::new(self.allowance),
-            log: Arc::clone(log),
-            wasi: self.with_wasi.then(|| Wasi::new(log)),
-        };
-        let mut store = Store::new(self.instance.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(usize::try_from(self.allowance.output).unwrap_or(usize::MAX));
-        store.set_max_component_handles(HANDLES);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| time.tick());
-        store
+        Running::new(self).call(self, during, call)
     }
 
     /// Turns what wasmtime reports into the error of this component.
@@ -101,6 +70,76 @@ impl Callee {
     }
 }
 
+/// One instance of a component and what it takes up. Time and memory are counted over all of its calls.
+///
+/// It holds one of the engine's slots from its first moment until it is dropped, between calls too: whoever keeps one must
+/// not wait for another meanwhile, or holders of all slots could wait for each other. Dropping it frees everything, at
+/// whichever point that happens.
+pub(crate) struct Running {
+    // In the order in which they are dropped: the instance must be back in the pool before its slot is free.
+    store: Store<CallState>,
+    /// Made by the first call.
+    instance: Option<Instance>,
+    waiting: Option<WaitingRuntime>,
+    _slot: Slot,
+}
+
+impl Running {
+    /// Waits for a slot.
+    pub(crate) fn new(callee: &Callee) -> Self {
+        let slot = Slot::take(&callee.engine);
+        Self { store: store(callee), instance: None, waiting: None, _slot: slot }
+    }
+
+    /// Runs `call` on the instance, which belongs to `callee`, and blocks until it is done. After an error it must not be
+    /// called again.
+    pub(crate) fn call<R: Send>(
+        &mut self,
+        callee: &Callee,
+        during: &'static str,
+        call: impl AsyncFnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R> + Send,
+    ) -> Result<R, PluginError> {
+        let _ticking = callee.engine.ticker.run();
+        let Self { store, instance, waiting, .. } = self;
+        store.set_epoch_deadline(1);
+        store.data_mut().time.start();
+        let (left, exceeded) = (store.data().time.left(), store.data().time.exceeded());
+        let run = async || {
+            let instance = match instance {
+                Some(instance) => instance,
+                None => instance.insert(callee.instance.instantiate_async(&mut *store).await?),
+            };
+            call(store, instance).await
+        };
+        let result = if callee.with_wasi {
+            let longest = left.saturating_add(TICK);
+            WaitingRuntime::block_on(waiting, async move || {
+                tokio::time::timeout(longest, run()).await.unwrap_or_else(|_| Err(wasmtime::Error::new(exceeded)))
+            })
+        } else {
+            poll_once(run())
+        };
+        self.store.data_mut().time.stop();
+        result.map_err(|error| callee.explain(during, &self.store.data().log, &error))
+    }
+}
+
+fn store(callee: &Callee) -> Store<CallState> {
+    let log = Arc::new(CallLog::new(Arc::clone(&callee.name)));
+    let state = CallState {
+        memory: MemoryMeter::new(callee.allowance),
+        time: RunningTimeMeter::new(callee.allowance),
+        wasi: callee.with_wasi.then(|| Wasi::new(&log)),
+        log,
+    };
+    let mut store = Store::new(callee.instance.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(usize::try_from(callee.allowance.output).unwrap_or(usize::MAX));
+    store.set_max_component_handles(HANDLES);
+    store.epoch_deadline_callback(|context| context.data().time.tick());
+    store
+}
+
 /// Runs a future that never waits: a component without WASI can only compute.
 fn poll_once<R>(future: impl Future<Output = wasmtime::Result<R>>) -> wasmtime::Result<R> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -109,15 +148,33 @@ fn poll_once<R>(future: impl Future<Output = wasmtime::Result<R>>) -> wasmtime::
     }
 }
 
-/// Runs a future that may wait, on a thread of its own: the caller's may belong to another runtime.
-fn block_with_runtime<R: Send>(call: impl AsyncFnOnce() -> wasmtime::Result<R> + Send) -> wasmtime::Result<R> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let result = runtime.block_on(call());
+/// What a component with WASI waits with. It lives as long as the instance: streams that one call opened have tasks here,
+/// and the next call may write to them.
+struct WaitingRuntime(Option<Runtime>);
+
+impl WaitingRuntime {
+    /// Runs a future that may wait, on a thread of its own: the caller's may belong to another runtime.
+    fn block_on<R: Send>(
+        kept: &mut Option<Self>,
+        call: impl AsyncFnOnce() -> wasmtime::Result<R> + Send,
+    ) -> wasmtime::Result<R> {
+        let runtime = match kept {
+            Some(kept) => kept,
+            None => kept.insert(Self(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?))),
+        };
+        let runtime = runtime.0.as_ref().expect("it is taken when dropped");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| runtime.block_on(call()));
+            thread.join().unwrap_or_else(|_| Err(wasmtime::Error::msg("the thread of the call panicked")))
+        })
+    }
+}
+
+impl Drop for WaitingRuntime {
+    /// A runtime that is simply dropped waits for its tasks, and panics inside another one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
-            result
-        });
-        thread.join().unwrap_or_else(|_| Err(wasmtime::Error::msg("the thread of the call panicked")))
-    })
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     ticker::Ticker,
 };
 
-/// Calls that run at the same time; further ones wait.
+/// Instances in use at the same time; further calls wait.
 const SLOTS: u16 = 64;
 
 /// What one pooled component may have; a larger one runs on the on-demand engine.
@@ -118,26 +118,32 @@ pub(crate) struct Slots {
     freed: Condvar,
 }
 
-pub(crate) struct Slot<'a>(&'a Slots);
+/// One instance may be in use until it is dropped.
+pub(crate) struct Slot(Arc<PluginEngine>);
 
 impl Slots {
     fn new(count: u16) -> Self {
         Self { free: Mutex::new(count), freed: Condvar::new() }
     }
+}
 
+impl Slot {
     /// Waits for a free slot.
-    pub(crate) fn take(&self) -> Slot<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn take(engine: &Arc<PluginEngine>) -> Self {
+        let Slots { free, freed } = &engine.slots;
+        let free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
-        Slot(self)
+        drop(free);
+        Self(Arc::clone(engine))
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
+        let Slots { free, freed } = &self.0.slots;
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        freed.notify_one();
     }
 }
 

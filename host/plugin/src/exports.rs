@@ -1,7 +1,8 @@
-//! What a component can be: one adapter per exported interface, to the trait of `vmcp_core::extension` it stands for.
+//! What a component can be: one adapter per exported interface, to the trait of `vmcp_core` it stands for.
 
 pub(crate) mod component;
 pub(crate) mod conflict;
+pub(crate) mod ranking;
 
 use wasmtime::component::Component;
 

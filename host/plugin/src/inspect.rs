@@ -10,7 +10,7 @@ use wasmtime::component::{Component as Compiled, types::ComponentItem};
 use crate::{
     engine::PluginEngine,
     error::PluginError,
-    exports::{component::COMPONENT, conflict::CONFLICT_RESOLVER_VERSION},
+    exports::{component::COMPONENT, conflict::CONFLICT_RESOLVER_VERSION, ranking::RANKING_STRATEGY_VERSION},
     grant::{self, Grants, Need},
     interface::InterfaceName,
     limits::Limits,
@@ -108,7 +108,8 @@ pub fn inspect(engine: &Arc<PluginEngine>, bytes: &[u8], name: &str) -> Result<I
 
 /// All exported interfaces but the one that every component has.
 fn worlds(compiled: &Compiled, description: Option<&ComponentDescription>) -> Vec<InspectedWorld> {
-    let (every, resolver) = (InterfaceName::parse(COMPONENT), InterfaceName::parse(CONFLICT_RESOLVER_VERSION));
+    let every = InterfaceName::parse(COMPONENT);
+    let accepted = [CONFLICT_RESOLVER_VERSION, RANKING_STRATEGY_VERSION].map(InterfaceName::parse);
     let component_type = compiled.component_type();
     let mut worlds = Vec::new();
     for (export, item) in component_type.exports(compiled.engine()) {
@@ -123,7 +124,7 @@ fn worlds(compiled: &Compiled, description: Option<&ComponentDescription>) -> Ve
             description.and_then(|description| description.worlds.iter().find(|known| known.world == world));
         worlds.push(InspectedWorld {
             version: export.version.map(Into::into),
-            supported: resolver.is_some_and(|resolver| resolver.is_compatible(&export)),
+            supported: accepted.iter().flatten().any(|accepted| accepted.is_compatible(&export)),
             config_schema: described.and_then(|known| known.config_schema.clone()),
             world,
         });

@@ -1,9 +1,9 @@
 //! Unstable. WebAssembly components that decide for the host: compiled, checked against what they may import, limited,
-//! and adapted to the traits of `vmcp_core::extension`.
+//! and adapted to the traits of `vmcp_core`.
 //!
 //! The only crate that knows wasmtime. A component comes in as bytes with a digest ([`PluginEngine::load`]) and leaves as a
-//! trait object; the built-in ones take the same path as a user's file. Every call runs on a fresh instance, so nothing that
-//! a component does reaches the next call. Nothing here decides anything: a missing component is an error, never replaced.
+//! trait object; the built-in ones take the same path as a user's file. Every question is put to a fresh instance, so nothing
+//! that a component does reaches the next one. Nothing here decides anything: a missing component is an error, never replaced.
 
 mod bindings;
 mod cache;
@@ -21,7 +21,7 @@ mod ticker;
 
 pub use engine::{EngineOptions, MAX_COMPONENT_BYTES, PluginEngine};
 pub use error::PluginError;
-pub use exports::conflict::CONFLICT_RESOLVER;
+pub use exports::{conflict::CONFLICT_RESOLVER, ranking::RANKING_STRATEGY};
 pub use grant::Grants;
 pub use inspect::{ImportStatus, InspectedImport, InspectedWorld, Inspection, inspect};
 pub use limits::{Limit, Limits};

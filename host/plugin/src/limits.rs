@@ -7,8 +7,10 @@ use std::{
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-/// Longest time of one call, guest code and its waits together.
-const RUNNING_TIME: Duration = Duration::from_secs(2);
+/// Longest time of one call, guest code and its waits together: what is asked while nobody waits.
+pub(crate) const RUNNING_TIME: Duration = Duration::from_secs(2);
+/// The same for one search through a ranking, both of its functions together: a client waits for it.
+pub(crate) const RANKING_TIME: Duration = Duration::from_millis(100);
 /// Linear memory of all memories of one instance.
 const MEMORY: u64 = 64 << 20;
 /// What one call may hand back: ten thousand resolutions need about two MiB.
@@ -28,19 +30,28 @@ pub(crate) const HANDLES: usize = 10_000;
 pub struct Limits {
     /// Bytes of linear memory of one instance; 64 MiB.
     pub memory: Option<u64>,
-    /// How long one call may take; 2 s.
+    /// How long one call may take; 2 s, for both calls of one ranking 100 ms.
     pub running_time: Option<Duration>,
     /// Bytes that one call may hand back; 64 MiB.
     pub output: Option<u64>,
 }
 
 impl Limits {
-    /// These limits where they say something, else the ones of `defaults`, else the host's own.
-    pub(crate) fn resolve(self, defaults: Self) -> Allowance {
+    /// These limits where they say something, else the ones of `defaults`.
+    pub(crate) fn or(self, defaults: Self) -> Self {
+        Self {
+            memory: self.memory.or(defaults.memory),
+            running_time: self.running_time.or(defaults.running_time),
+            output: self.output.or(defaults.output),
+        }
+    }
+
+    /// These limits where they say something, else the host's own: `running_time`, which depends on what is asked.
+    pub(crate) fn allowance(self, running_time: Duration) -> Allowance {
         Allowance {
-            memory: self.memory.or(defaults.memory).unwrap_or(MEMORY),
-            running_time: self.running_time.or(defaults.running_time).unwrap_or(RUNNING_TIME),
-            output: self.output.or(defaults.output).unwrap_or(OUTPUT),
+            memory: self.memory.unwrap_or(MEMORY),
+            running_time: self.running_time.unwrap_or(running_time),
+            output: self.output.unwrap_or(OUTPUT),
         }
     }
 }
@@ -140,19 +151,36 @@ impl ResourceLimiter for MemoryMeter {
     }
 }
 
-/// Looks at the clock at every tick and stops a call that is over its time.
+/// Looks at the clock at every tick and stops an instance that is over its time.
 ///
 /// Ticks only say when to look. The time is that on the wall: a component of a synchronous world never waits for anything
-/// but its own computing, and one that waits through WASI must not hold its caller longer either.
+/// but its own computing, and one that waits through WASI must not hold its caller longer either. It is counted over all
+/// calls of the instance; what passes between two of them is the host's.
 pub(crate) struct RunningTimeMeter {
-    /// `None` when the clock does not reach that far.
-    deadline: Option<Instant>,
     allowed: Duration,
+    /// By the calls that are over.
+    used: Duration,
+    /// When the current call began.
+    began: Instant,
 }
 
 impl RunningTimeMeter {
-    pub(crate) fn start(allowance: Allowance) -> Self {
-        Self { deadline: Instant::now().checked_add(allowance.running_time), allowed: allowance.running_time }
+    pub(crate) fn new(allowance: Allowance) -> Self {
+        Self { allowed: allowance.running_time, used: Duration::ZERO, began: Instant::now() }
+    }
+
+    /// A call begins.
+    pub(crate) fn start(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// The call is over.
+    pub(crate) fn stop(&mut self) {
+        self.used = self.used();
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.allowed.saturating_sub(self.used())
     }
 
     pub(crate) fn exceeded(&self) -> Limit {
@@ -160,10 +188,14 @@ impl RunningTimeMeter {
     }
 
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.left().is_zero() {
             return Err(wasmtime::Error::new(self.exceeded()));
         }
         Ok(UpdateDeadline::Continue(1))
+    }
+
+    fn used(&self) -> Duration {
+        self.used.saturating_add(self.began.elapsed())
     }
 }
 
@@ -174,7 +206,7 @@ mod tests {
     #[test]
     fn memory_is_counted_over_all_memories_of_a_store() {
         let limits = Limits { memory: Some(100), ..Limits::default() };
-        let mut meter = MemoryMeter::new(limits.resolve(Limits::default()));
+        let mut meter = MemoryMeter::new(limits.allowance(RUNNING_TIME));
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(meter.memory_growing(0, 30, Some(30)).unwrap());
         assert!(!meter.memory_growing(30, 31, Some(30)).unwrap(), "beyond the memory's own maximum");
@@ -188,13 +220,27 @@ mod tests {
         let own = Limits { memory: Some(1), ..Limits::default() };
         let engine = Limits { memory: Some(2), output: Some(3), running_time: None };
         let expected = Allowance { memory: 1, output: 3, running_time: RUNNING_TIME };
-        assert_eq!(own.resolve(engine), expected);
+        assert_eq!(own.or(engine).allowance(RUNNING_TIME), expected);
     }
 
     #[test]
     fn a_time_limit_without_end_is_no_panic() {
         let limits = Limits { running_time: Some(Duration::MAX), ..Limits::default() };
-        assert!(RunningTimeMeter::start(limits.resolve(Limits::default())).tick().is_ok());
+        assert!(RunningTimeMeter::new(limits.allowance(RUNNING_TIME)).tick().is_ok());
+    }
+
+    #[test]
+    fn time_is_counted_over_all_calls_but_not_between_them() {
+        let limits = Limits { running_time: Some(Duration::from_secs(10)), ..Limits::default() };
+        let mut meter = RunningTimeMeter::new(limits.allowance(RANKING_TIME));
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        meter.began = ago(6);
+        meter.stop();
+        meter.began = ago(60); // between two calls
+        meter.start();
+        assert!(meter.left() > Duration::from_secs(3) && meter.tick().is_ok());
+        meter.began = ago(6);
+        assert!(meter.tick().is_err());
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use vmcp_core::extension::{ComponentConfigProblem, ComponentDescription, ConflictResolver};
+use vmcp_core::{
+    extension::{ComponentConfigProblem, ComponentDescription, ConflictResolver},
+    ranking::RankingStrategy,
+};
 use wasmtime::Engine;
 
 use crate::{
-    bindings::{component::ComponentExportIndices, conflict::ConflictExportIndices},
+    bindings::{component::ComponentExportIndices, conflict::ConflictExportIndices, ranking::RankingExportIndices},
     call::Callee,
     engine::{MAX_COMPONENT_BYTES, PluginEngine},
     error::PluginError,
@@ -16,10 +19,11 @@ use crate::{
         component::{self, COMPONENT},
         conflict::{CONFLICT_RESOLVER, CONFLICT_RESOLVER_VERSION, ComponentConflictResolver},
         has_export,
+        ranking::{ComponentRankingStrategy, RANKING_STRATEGY, RANKING_STRATEGY_VERSION},
     },
     grant::{self, Grants},
     imports,
-    limits::Limits,
+    limits::{Limits, RANKING_TIME, RUNNING_TIME},
 };
 
 /// How a component file begins: the magic number, then its version and layer.
@@ -46,10 +50,12 @@ pub struct Component(Arc<Loaded>);
 
 struct Loaded {
     callee: Callee,
+    limits: Limits,
     digest: String,
     description: ComponentDescription,
     component: ComponentExportIndices,
     conflict: Option<ConflictExportIndices>,
+    ranking: Option<RankingExportIndices>,
 }
 
 impl PluginEngine {
@@ -64,6 +70,7 @@ impl PluginEngine {
             return Err(PluginError::MissingExport { component: source.name, interface: COMPONENT.into() });
         }
         let resolves_conflicts = has_export(&compiled, CONFLICT_RESOLVER_VERSION, &source.name)?;
+        let ranks = has_export(&compiled, RANKING_STRATEGY_VERSION, &source.name)?;
 
         let mismatch =
             |error: wasmtime::Error| PluginError::Mismatch { component: source.name.clone(), source: error.into() };
@@ -73,15 +80,17 @@ impl PluginEngine {
         let component = ComponentExportIndices::new(&instance).map_err(mismatch)?;
         let conflict =
             resolves_conflicts.then(|| ConflictExportIndices::new(&instance)).transpose().map_err(mismatch)?;
+        let ranking = ranks.then(|| RankingExportIndices::new(&instance)).transpose().map_err(mismatch)?;
+        let limits = source.limits.or(self.limits);
         let callee = Callee {
             engine: Arc::clone(self),
             name: source.name.as_str().into(),
             instance,
-            allowance: source.limits.resolve(self.limits),
+            allowance: limits.allowance(RUNNING_TIME),
             with_wasi,
         };
         let description = component::describe(&callee, &component)?;
-        Ok(Component(Arc::new(Loaded { callee, digest, description, component, conflict })))
+        Ok(Component(Arc::new(Loaded { callee, limits, digest, description, component, conflict, ranking })))
     }
 
     /// The compiled component, on the pooling engine if it fits there.
@@ -131,6 +140,10 @@ impl Component {
         self.0.conflict.is_some()
     }
 
+    pub fn implements_ranking_strategy(&self) -> bool {
+        self.0.ranking.is_some()
+    }
+
     /// All that the component finds wrong in `config` for `world`, e.g. [`CONFLICT_RESOLVER`]. Blocking.
     pub fn check_config(&self, world: &str, config: &Value) -> Result<Vec<ComponentConfigProblem>, PluginError> {
         component::check_config(&self.0.callee, &self.0.component, world, &config.to_string())
@@ -138,23 +151,43 @@ impl Component {
 
     /// This component as a conflict resolver, once it accepts `config`. Blocking.
     pub fn conflict_resolver(&self, config: &Value) -> Result<Arc<dyn ConflictResolver>, PluginError> {
-        let component = || self.name().to_owned();
-        let Some(indices) = self.0.conflict.clone() else {
-            return Err(PluginError::MissingExport {
-                component: component(),
-                interface: CONFLICT_RESOLVER_VERSION.into(),
-            });
-        };
-        let problems = self.check_config(CONFLICT_RESOLVER, config)?;
-        if !problems.is_empty() {
-            return Err(PluginError::ConfigRefused { component: component(), problems });
-        }
+        let indices = self.0.conflict.clone().ok_or_else(|| self.lacks(CONFLICT_RESOLVER_VERSION))?;
+        self.accept_config(CONFLICT_RESOLVER, config)?;
         Ok(Arc::new(ComponentConflictResolver {
             callee: self.0.callee.clone(),
             indices,
-            label: format!("{} {}", self.name(), self.0.description.version),
+            label: self.label(),
             config: config.to_string(),
         }))
+    }
+
+    /// This component as a ranking, once it accepts `config`. Blocking.
+    pub fn ranking_strategy(&self, config: &Value) -> Result<Arc<dyn RankingStrategy>, PluginError> {
+        let indices = self.0.ranking.clone().ok_or_else(|| self.lacks(RANKING_STRATEGY_VERSION))?;
+        self.accept_config(RANKING_STRATEGY, config)?;
+        let allowance = self.0.limits.allowance(RANKING_TIME);
+        Ok(Arc::new(ComponentRankingStrategy::new(
+            Callee { allowance, ..self.0.callee.clone() },
+            indices,
+            self.label(),
+            config.to_string(),
+        )))
+    }
+
+    fn label(&self) -> String {
+        format!("{} {}", self.name(), self.0.description.version)
+    }
+
+    fn lacks(&self, interface: &str) -> PluginError {
+        PluginError::MissingExport { component: self.name().to_owned(), interface: interface.into() }
+    }
+
+    fn accept_config(&self, world: &str, config: &Value) -> Result<(), PluginError> {
+        let problems = self.check_config(world, config)?;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(PluginError::ConfigRefused { component: self.name().to_owned(), problems })
     }
 }
 

@@ -25,25 +25,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub const PREFIX: &str = "vmcp/";
 /// Every capability: its name, its origin, why it is named so, and what is hidden.
 pub const CATALOG: &str = "vmcp/catalog";
+/// The tools that clients can find, as files of golden tools describe them.
+pub const TOOLS: &str = "vmcp/tools";
 /// Every backend and how it is.
 pub const STATUS: &str = "vmcp/status";
 
 /// Answers one of the owner's requests.
 pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<RawJson, RpcError> {
+    let catalog = async || {
+        let catalog = gateway.catalog().await;
+        catalog.map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))
+    };
     match incoming.method.as_str() {
-        CATALOG => {
-            let catalog = gateway
-                .catalog()
-                .await
-                .map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))?;
-            Ok(RawJson::of(&describe(&catalog)))
-        }
+        CATALOG => Ok(RawJson::of(&describe(&*catalog().await?))),
+        TOOLS => Ok(RawJson::of(&tools(&*catalog().await?))),
         STATUS => Ok(RawJson::of(&json!({
             "version": gateway.host.version,
             "title": gateway.host.title,
             "config": gateway.host.config,
             "names": gateway.resolver_label(),
             "sessions": gateway.sessions.len(),
+            "search": gateway.tool_search().map(|search| search.status()),
             "backends": gateway.status(),
         }))),
         method => Err(RpcError::method_not_found(method)),
@@ -79,6 +81,22 @@ pub fn describe(catalog: &Catalog) -> Value {
                    "tookMicros": u64::try_from(catalog.naming.took.as_micros()).unwrap_or(u64::MAX) },
         "entries": shown.chain(unavailable).chain(hidden).collect::<Vec<_>>(),
     })
+}
+
+/// The tools of the catalog: names before a resolver changed them, and as advertised where that is another.
+fn tools(catalog: &Catalog) -> Value {
+    let tools = catalog.tools.entries().iter().map(|entry| {
+        let definition: Value = serde_json::from_str(entry.definition.as_str()).unwrap_or_default();
+        let mut tool = json!({
+            "server": entry.capability.backend, "name": entry.capability.name,
+            "description": definition["description"], "input_schema": definition["inputSchema"],
+        });
+        if entry.name != entry.capability.name {
+            tool["advertised"] = json!(entry.name);
+        }
+        tool
+    });
+    json!({ "tools": tools.collect::<Vec<_>>() })
 }
 
 /// Where the socket of a host lies.

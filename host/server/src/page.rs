@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
-use vmcp_gateway::gateway::BackendStatus;
+use vmcp_gateway::{gateway::BackendStatus, tool_search::ToolSearchStatus};
 
 use crate::{
     http::Front,
@@ -48,11 +48,30 @@ pub(crate) fn status(front: &Front, method: &Method) -> Response {
         "healthy": backends.iter().any(|backend| backend.health == "healthy"),
         "version": front.gateway.host.version,
         "group_ref": front.group,
+        "search": front.gateway.tool_search().map(|search| search_status(&search.status())),
     });
     let mut response = reply::json(StatusCode::OK, body.to_string());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// How tool search does, without what only the owner of the host may know.
+fn search_status(status: &ToolSearchStatus) -> serde_json::Value {
+    let engine = &status.optimizer;
+    json!({
+        "tier": status.tier,
+        "ranking": engine.ranking,
+        "ranking_fault": engine.ranking_fault,
+        "provider": engine.provider,
+        "provider_fault": engine.provider_fault,
+        "tools": engine.index.tools,
+        "embedding": engine.embedding,
+        "searches": engine.searches,
+        "failed_searches": engine.failed_searches,
+        "searches_without_vectors": engine.searches_without_vectors,
+        "ranking_faults": engine.ranking_faults,
+    })
 }
 
 pub(crate) fn not_found(path: &str) -> Response {

@@ -3,9 +3,12 @@
 mod call;
 mod connect;
 mod doctor;
+mod eval;
+mod find;
 mod plugin;
 mod serve;
 mod session;
+mod snapshot;
 mod tools;
 mod validate;
 
@@ -48,6 +51,18 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Call(arguments) => {
             telemetry::start_quiet(cli.log_format, verbose);
             block_on(call::run(arguments))
+        }
+        Command::Find(arguments) => {
+            telemetry::start_quiet(cli.log_format, verbose);
+            block_on(find::run(arguments))
+        }
+        Command::Snapshot(arguments) => {
+            telemetry::start_quiet(cli.log_format, verbose);
+            block_on(snapshot::run(arguments))
+        }
+        Command::Eval(arguments) => {
+            telemetry::start_quiet(cli.log_format, verbose);
+            block_on(eval::run(arguments))
         }
         Command::Doctor(arguments) => {
             telemetry::start_quiet(cli.log_format, verbose);

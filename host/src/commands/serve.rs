@@ -15,13 +15,23 @@ use vmcp_server::{
 
 use crate::{cli::Serve, exit::Failure, lifecycle, report};
 
-pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(arguments: Serve, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     // The port comes first: nobody should wait for backends to hear that it is taken.
     let listener = match arguments.stdio {
         true => None,
         false => Some(listen(&arguments, &loaded).await?),
     };
+    if arguments.optimizer_embedding {
+        return Err(anyhow!(
+            "`--optimizer-embedding` needs an embedding server in a container, which this build cannot start\n\
+             hint: `--optimizer` searches by meaning without one; for a server of your own set `optimizer.embeddingService`"
+        )
+        .context(Failure::Config));
+    }
+    if arguments.optimizer {
+        loaded.config.optimizer.get_or_insert_default();
+    }
     let host = HostBuilder::new(loaded).build().await?;
     let message_limit = host.config().server.body_limit.as_usize();
     open_admin_socket(&host, message_limit);
@@ -72,6 +82,7 @@ pub(crate) async fn run(arguments: Serve, loaded: Loaded) -> anyhow::Result<Exit
                 config: &arguments.file.config,
                 catalog: &catalog,
                 backends: &host.gateway().status(),
+                search: host.gateway().tool_search().map(|search| search.status()).as_ref(),
                 took: began.elapsed(),
             }),
             Err(error) => {

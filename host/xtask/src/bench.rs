@@ -32,6 +32,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// How long searches take, how soon many tools are ready and what memory that takes; options are passed on, see
+    /// `cargo xtask bench search -- --help`
+    Search {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// What idle sessions cost, and whether those that are gone leave something behind
     Sessions {
         /// For programs
@@ -41,17 +47,18 @@ pub(crate) enum Bench {
 }
 
 pub(crate) fn run_bench(cache: &Cache, bench: &Bench) -> anyhow::Result<()> {
-    let (name, json) = match bench {
+    let (name, json, more) = match bench {
         Bench::Conflict => return run(&mut cache.cargo(&["bench", "--locked", "--package", "vmcp-plugin"])),
-        Bench::Able { json } => ("able", *json),
-        Bench::Overhead { json } => ("overhead", *json),
-        Bench::Start { json } => ("start", *json),
-        Bench::Faults { json } => ("faults", *json),
-        Bench::Sessions { json } => ("sessions", *json),
+        Bench::Able { json } => ("able", *json, [].as_slice()),
+        Bench::Overhead { json } => ("overhead", *json, [].as_slice()),
+        Bench::Start { json } => ("start", *json, [].as_slice()),
+        Bench::Faults { json } => ("faults", *json, [].as_slice()),
+        Bench::Search { arguments } => ("search", false, arguments.as_slice()),
+        Bench::Sessions { json } => ("sessions", *json, [].as_slice()),
     };
     // Apart from each other, so that what the tests need is not built into the host.
     run(&mut cache.cargo(&["build", "--release", "--locked", "--package", "vmcp-host"]))?;
     run(&mut cache.cargo(&["build", "--release", "--locked", "--package", "vmcp-tests", "--bins"]))?;
     let mut bench = cache.command(cache.binary("release", "vmcp-bench"));
-    run(bench.arg(name).args(json.then_some("--json")))
+    run(bench.arg(name).args(json.then_some("--json")).args(more))
 }

@@ -1,6 +1,7 @@
 //! The folder outside the checkout that holds what is costly to make: `VMCP_CACHE`, or `~/.cache/vmcp-host`.
 //!
-//! `target/` is cargo's, `node/` and `python/` hold servers and clients, `conformance/` the suite, `tools/` programs of CI.
+//! `target/` is cargo's, `node/` and `python/` hold servers and clients, `conformance/` the suite, `models/` embedding models,
+//! `tools/` programs of CI.
 
 use std::{
     env,

@@ -8,6 +8,7 @@ mod cache;
 mod conformance;
 mod docs;
 mod fuzz;
+mod local_models;
 mod plugins;
 mod quality;
 mod schema;
@@ -17,7 +18,7 @@ mod test;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench::Bench, cache::Cache, conformance::Conformance, fuzz::Fuzz};
+use crate::{bench::Bench, cache::Cache, conformance::Conformance, fuzz::Fuzz, test::Profile};
 
 /// Builds, checks and measures vmcp-host.
 #[derive(Parser)]
@@ -66,6 +67,8 @@ enum Command {
     Conformance(Conformance),
     /// Run the fuzz targets for some time
     Fuzz(Fuzz),
+    /// Test the models that run from a folder, with one from `PyPI`
+    LocalModels,
     /// Check links, flags and keys that the documents name
     DocsCheck,
     /// Everything that CI runs
@@ -77,13 +80,14 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Fmt { check } => quality::fmt(&cache, check),
         Command::Check => quality::check(&cache),
-        Command::Test { arguments } => test::run(&cache, &arguments),
+        Command::Test { arguments } => test::run(&cache, Profile::of_environment(), &arguments),
         Command::InstallServers => servers::install(&cache),
         Command::Plugins { check } => plugins::run(check),
         Command::Schema { check } => schema::run(&cache, check),
         Command::Bench { bench } => bench::run_bench(&cache, &bench),
         Command::Conformance(wanted) => conformance::run(&cache, &wanted),
         Command::Fuzz(fuzz) => fuzz::run_targets(&cache, &fuzz),
+        Command::LocalModels => local_models::test(&cache),
         Command::DocsCheck => docs::check(&cache),
         Command::Ci => ci(&cache),
     }
@@ -99,7 +103,7 @@ fn ci(cache: &Cache) -> anyhow::Result<()> {
     steps::step("components");
     plugins::run(true)?;
     // Schema and reference page are compared by a test.
-    test::run(cache, &[])?;
+    test::run(cache, Profile::Ci, &[])?;
     conformance::run(cache, &conformance::Conformance::default())?;
     docs::check(cache)
 }

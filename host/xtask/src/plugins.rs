@@ -30,21 +30,37 @@ enum Source {
 }
 
 const COMPONENTS: &[Component] = &[
+    built_in("plugins/builtin/clause-blend.wasm", "clause-blend"),
+    built_in("plugins/builtin/linear.wasm", "linear"),
     built_in("plugins/builtin/manual.wasm", "manual"),
     built_in("plugins/builtin/prefix.wasm", "prefix"),
     built_in("plugins/builtin/priority.wasm", "priority"),
+    built_in("plugins/builtin/rrf.wasm", "rrf"),
     built_in("plugins/builtin/smart.wasm", "smart"),
+    built_in("plugins/builtin/toolhive.wasm", "toolhive"),
+    example("examples/plugins/server-boost.wasm", "server-boost"),
     example("examples/plugins/server-suffix.wasm", "server-suffix"),
     example("examples/plugins/short-names.wasm", "short-names"),
-    guest("tests/guests/allocates.wasm", "allocates"),
-    guest("tests/guests/illegal-names.wasm", "illegal-names"),
-    guest("tests/guests/loops.wasm", "loops"),
-    guest("tests/guests/marked-prefix.wasm", "marked-prefix"),
-    guest("tests/guests/panics.wasm", "panics"),
-    guest("tests/guests/repeated-names.wasm", "repeated-names"),
-    guest("tests/guests/too-few.wasm", "too-few"),
-    guest("tests/guests/unknown-import.wasm", "unknown-import"),
-    guest("tests/guests/wasi-clock.wasm", "wasi-clock"),
+    resolver("tests/guests/allocates.wasm", "allocates"),
+    resolver("tests/guests/illegal-names.wasm", "illegal-names"),
+    resolver("tests/guests/loops.wasm", "loops"),
+    resolver("tests/guests/marked-prefix.wasm", "marked-prefix"),
+    resolver("tests/guests/panics.wasm", "panics"),
+    resolver("tests/guests/repeated-names.wasm", "repeated-names"),
+    resolver("tests/guests/too-few.wasm", "too-few"),
+    resolver("tests/guests/unknown-import.wasm", "unknown-import"),
+    resolver("tests/guests/wasi-clock.wasm", "wasi-clock"),
+    ranking("tests/guests/both.wasm", "both"),
+    ranking("tests/guests/marked-ranking.wasm", "marked-ranking"),
+    ranking("tests/guests/rank-allocates.wasm", "rank-allocates"),
+    ranking("tests/guests/rank-allocates-in-both.wasm", "rank-allocates-in-both"),
+    ranking("tests/guests/rank-loops.wasm", "rank-loops"),
+    ranking("tests/guests/rank-panics.wasm", "rank-panics"),
+    ranking("tests/guests/rank-remembers.wasm", "rank-remembers"),
+    ranking("tests/guests/rank-repeats.wasm", "rank-repeats"),
+    ranking("tests/guests/rank-unknown.wasm", "rank-unknown"),
+    ranking("tests/guests/plan-loops.wasm", "plan-loops"),
+    ranking("tests/guests/plan-too-large.wasm", "plan-too-large"),
     text("tests/guests/core-module.wasm", "tests/guests/core-module.wat"),
     text("tests/guests/no-world.wasm", "tests/guests/no-world.wat"),
     text("tests/guests/wrong-type.wasm", "tests/guests/wrong-type.wat"),
@@ -58,11 +74,16 @@ const fn example(wasm: &'static str, package: &'static str) -> Component {
     Component { wasm, source: Source::Crate { workspace: "examples/plugins", package, feature: None } }
 }
 
-const fn guest(wasm: &'static str, feature: &'static str) -> Component {
-    Component {
-        wasm,
-        source: Source::Crate { workspace: "tests/guests", package: "resolvers", feature: Some(feature) },
-    }
+const fn resolver(wasm: &'static str, feature: &'static str) -> Component {
+    guest(wasm, "resolvers", feature)
+}
+
+const fn ranking(wasm: &'static str, feature: &'static str) -> Component {
+    guest(wasm, "rankings", feature)
+}
+
+const fn guest(wasm: &'static str, package: &'static str, feature: &'static str) -> Component {
+    Component { wasm, source: Source::Crate { workspace: "tests/guests", package, feature: Some(feature) } }
 }
 
 const fn text(wasm: &'static str, path: &'static str) -> Component {

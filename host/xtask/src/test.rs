@@ -8,12 +8,31 @@ use crate::{
     steps::{self, is_there, step},
 };
 
+/// Which profile of `.config/nextest.toml` counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Default,
+    /// Tries again what failed, and lists it as flaky.
+    Ci,
+}
+
+impl Profile {
+    /// As the environment has it: services that run CI set `CI`.
+    pub(crate) fn of_environment() -> Self {
+        let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+        if is_ci { Self::Ci } else { Self::Default }
+    }
+}
+
 /// `arguments` go to nextest, or to `cargo test` where nextest is missing.
-pub(crate) fn run(cache: &Cache, arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(cache: &Cache, profile: Profile, arguments: &[String]) -> anyhow::Result<()> {
     servers::install(cache)?;
     build_binaries(cache)?;
     if is_there(Path::new("cargo-nextest")) {
         let mut nextest = cache.cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+        if profile == Profile::Ci {
+            nextest.args(["--profile", "ci"]);
+        }
         steps::run(nextest.args(arguments))?;
     } else {
         step("cargo-nextest is not installed; `cargo test` runs the same tests, only more slowly");

@@ -15,10 +15,14 @@ pub struct Builtin {
 /// All of them, by name.
 pub fn all() -> &'static [Builtin] {
     const ALL: &[Builtin] = &[
+        Builtin { name: "clause-blend", wasm: include_bytes!("../clause-blend.wasm") },
+        Builtin { name: "linear", wasm: include_bytes!("../linear.wasm") },
         Builtin { name: "manual", wasm: include_bytes!("../manual.wasm") },
         Builtin { name: "prefix", wasm: include_bytes!("../prefix.wasm") },
         Builtin { name: "priority", wasm: include_bytes!("../priority.wasm") },
+        Builtin { name: "rrf", wasm: include_bytes!("../rrf.wasm") },
         Builtin { name: "smart", wasm: include_bytes!("../smart.wasm") },
+        Builtin { name: "toolhive", wasm: include_bytes!("../toolhive.wasm") },
     ];
     ALL
 }

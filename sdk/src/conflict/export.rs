@@ -2,73 +2,24 @@
 
 use std::marker::PhantomData;
 
-use super::{ConfigProblem, ConflictResolver, Contender, Decision, Kind, NameRule, Request, Resolution, ResolveError};
+use super::{ConflictResolver, Contender, Decision, Kind, NameRule, Request, Resolution, ResolveError};
 use crate::{
-    bindings::exports::vmcp::{
-        conflict::conflict_resolver::{self as wit, CapabilityKind},
-        types::component as wit_component,
-    },
-    component::{Package, config_schema, parse_config},
+    bindings::conflict::exports::vmcp::conflict::conflict_resolver::{self as wit, CapabilityKind},
+    component::{in_one_line, load_config},
     log,
 };
 
-/// The exported interface without its version, as `describe` names it.
-const WORLD: &str = "vmcp:conflict/conflict-resolver";
+/// The exports of the resolver `R`.
+pub struct Exported<R>(PhantomData<R>);
 
-/// A component that is the resolver `R`, built from the package `P`.
-pub struct Exported<P, R>(PhantomData<(P, R)>);
-
-impl<P: Package, R: ConflictResolver> wit_component::Guest for Exported<P, R> {
-    fn describe() -> wit_component::Description {
-        log::report_panics();
-        wit_component::Description {
-            name: P::NAME.into(),
-            version: P::VERSION.into(),
-            summary: P::SUMMARY.into(),
-            worlds: vec![wit_component::WorldDescription {
-                world: WORLD.into(),
-                config_schema: config_schema::<R>(),
-                extra: String::new(),
-            }],
-            extra: String::new(),
-        }
-    }
-
-    fn check_config(world: String, config: String) -> Vec<wit_component::ConfigProblem> {
-        log::report_panics();
-        let problems = if world == WORLD {
-            load::<R>(&config).err().unwrap_or_default()
-        } else {
-            vec![ConfigProblem::new("", format!("this component is no `{world}`"))]
-        };
-        problems
-            .into_iter()
-            .map(|ConfigProblem { pointer, message }| wit_component::ConfigProblem {
-                pointer,
-                message,
-                extra: String::new(),
-            })
-            .collect()
-    }
-}
-
-impl<P: Package, R: ConflictResolver> wit::Guest for Exported<P, R> {
+impl<R: ConflictResolver> wit::Guest for Exported<R> {
     fn resolve(config: String, request: wit::Request) -> Result<Vec<wit::Resolution>, wit::ResolveError> {
         log::report_panics();
-        let resolver = load::<R>(&config).map_err(|problems| {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            wit::ResolveError::Config(problems.join("; "))
-        })?;
+        let resolver =
+            load_config(&config, R::check).map_err(|problems| wit::ResolveError::Config(in_one_line(&problems)))?;
         let resolutions = resolver.resolve(&request.into()).map_err(wit::ResolveError::from)?;
         Ok(resolutions.into_iter().map(wit::Resolution::from).collect())
     }
-}
-
-/// The config as the resolver itself, or everything that is wrong with it.
-fn load<R: ConflictResolver>(config: &str) -> Result<R, Vec<ConfigProblem>> {
-    let resolver: R = parse_config(config).map_err(|problem| vec![problem])?;
-    let problems = resolver.check();
-    if problems.is_empty() { Ok(resolver) } else { Err(problems) }
 }
 
 impl From<wit::Request> for Request {

@@ -1,10 +1,10 @@
 //! What goes wrong between eras in other gateways.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::time::sleep;
-use vmcp_tests::{Era, FixtureBackend, Mcp, TestHost};
+use vmcp_tests::{Era, FixtureBackend, Mcp, TestHost, eventually, process::PATIENCE};
 
 use super::{client_of, host_of};
 
@@ -66,10 +66,14 @@ async fn a_storm_of_changes_rebuilds_the_catalog_a_few_times() {
         let before = catalogs(&host);
         let client = client_of(&host, Era::Legacy, json!({})).await;
         let storm = json!({ "count": 1000, "milliseconds": 1000, "change": true });
+        let begun = Instant::now();
         client.call("storm", storm).await.result();
+        eventually("a catalog", PATIENCE, || async { catalogs(&host) > before }).await;
         sleep(Duration::from_millis(500)).await;
+        // Changes settle for 50 ms before a catalog is built, so that a slow machine may build more of them.
         let built = catalogs(&host) - before;
-        assert!((1..=20).contains(&built), "a thousand changes built {built} catalogs");
+        let most = begun.elapsed().as_millis() / 50;
+        assert!(built as u128 <= most, "a thousand changes built {built} catalogs, at most {most} are few");
         assert_eq!(client.call("echo", json!({})).await.text(), "{}");
     }
 }

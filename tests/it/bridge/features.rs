@@ -42,7 +42,7 @@ async fn a_watched_resource_is_followed_in_every_pair() {
 
 /// A modern backend hears of what is watched a moment after the client was answered.
 async fn touch_until_heard(client: &TestClient, stream: &mut vmcp_tests::EventStream, pair: &str) {
-    for _ in 0..50 {
+    for _ in 0..150 {
         client.call("touch", json!({ "uri": WATCHED })).await.result();
         let heard = tokio::time::timeout(
             std::time::Duration::from_millis(200),

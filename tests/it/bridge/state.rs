@@ -1,7 +1,5 @@
 //! `requestState`: what a parked call hands to its client, and which of them are refused.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use vmcp_tests::{Era, FixtureBackend, Mcp, TestClient, TestHost, process};
 
@@ -79,7 +77,7 @@ async fn a_client_that_does_not_come_back_gives_up_its_call() {
     let host = TestHost::builder().entry(entry).yaml("server: { inputTimeout: 1s }").start().await;
     let client = client_of(&host, Era::Modern, able()).await;
     let asked = call_and_be_asked(&client, "ask", json!({}), 1).await;
-    process::eventually("the backend hears of it", Duration::from_secs(10), async || {
+    process::eventually("the backend hears of it", process::PATIENCE, async || {
         std::fs::read_to_string(&log).unwrap().contains("notifications/cancelled")
     })
     .await;

@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use tokio::{
 };
 use vmcp_tests::{
     FixtureBackend, eventually,
-    process::{ServerProcess, free_port},
+    process::{PATIENCE, ServerProcess, free_port},
     real::{RealServer, make_repository},
 };
 
@@ -107,8 +106,7 @@ fn everything(feature: Feature) -> Value {
         Feature::Call => echo,
         Feature::Progress => long(0.4, 4),
         Feature::Cancellation => {
-            let mut step = long(60.0, 60);
-            step["after"] = json!(0.4);
+            let mut step = long(60.0, 240);
             step["then"] = echo;
             step
         }
@@ -136,7 +134,7 @@ fn fixture(feature: Feature, mark: u64) -> Value {
         }
         Feature::Cancellation => {
             let arguments = json!({ "milliseconds": 60_000, "every": mark });
-            json!({ "tool": "wait", "arguments": arguments, "contains": "", "after": 0.4, "then": echo })
+            json!({ "tool": "wait", "arguments": arguments, "contains": "", "then": echo })
         }
         Feature::Elicitation => ask("ask"),
         Feature::Sampling => ask("sample"),
@@ -259,6 +257,6 @@ async fn everything_over_http(folder: &Path, transport: &str) -> (Child, u16) {
         .spawn()
         .unwrap();
     let is_there = || async { TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
-    eventually(transport, Duration::from_secs(20), is_there).await;
+    eventually(transport, PATIENCE, is_there).await;
     (process, port)
 }

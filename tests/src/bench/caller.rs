@@ -46,6 +46,7 @@ pub(super) struct Caller {
     session: Option<String>,
     /// The message up to its id, which comes last.
     body: String,
+    params: Value,
     next_id: u64,
 }
 
@@ -59,21 +60,26 @@ impl Caller {
     pub(super) async fn able(url: &str, tool: &str, arguments: &Value, capabilities: &Value) -> Self {
         let mut params = json!({ "name": tool, "arguments": arguments });
         add_modern_meta(&mut params, capabilities);
-        Self::new(url, tool, &params, None).await
+        Self::new(url, tool, params, None).await
     }
 
     /// Makes the calls of a legacy session.
     pub(super) async fn of_session(url: &str, tool: &str, arguments: &Value, session: &str) -> Self {
         let params = json!({ "name": tool, "arguments": arguments });
-        Self::new(url, tool, &params, Some(session.to_owned())).await
+        Self::new(url, tool, params, Some(session.to_owned())).await
     }
 
-    async fn new(url: &str, tool: &str, params: &Value, session: Option<String>) -> Self {
+    async fn new(url: &str, tool: &str, params: Value, session: Option<String>) -> Self {
         let (authority, path) = split_url(url);
-        let body = format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id":"#);
         let sender = connect(authority).await.unwrap();
         let (authority, path, tool) = (authority.to_owned(), path.to_owned(), tool.to_owned());
-        Self { sender, authority, path, tool, session, body, next_id: 1 }
+        Self { sender, authority, path, tool, session, body: without_id(&params), params, next_id: 1 }
+    }
+
+    /// Calls with these arguments from now on.
+    pub(super) fn set_arguments(&mut self, arguments: Value) {
+        self.params["arguments"] = arguments;
+        self.body = without_id(&self.params);
     }
 
     /// One call; what went wrong when it brought no result.
@@ -105,4 +111,9 @@ impl Caller {
         }
         Err(format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(300)])))
     }
+}
+
+/// A call up to its id.
+fn without_id(params: &Value) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id":"#)
 }

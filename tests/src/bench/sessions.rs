@@ -279,7 +279,7 @@ async fn come_and_go(host: &TestHost) -> anyhow::Result<([f64; 4], f64)> {
 }
 
 /// One kept-alive connection, through which sessions are opened and closed.
-struct Door {
+pub(super) struct Door {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
     path: String,
@@ -288,7 +288,7 @@ struct Door {
 }
 
 impl Door {
-    async fn open(url: &str) -> anyhow::Result<Self> {
+    pub(super) async fn open(url: &str) -> anyhow::Result<Self> {
         let (authority, path) = split_url(url);
         let message = |message: Value| Bytes::from(message.to_string());
         let params = initialize_params(&json!({}));
@@ -302,7 +302,7 @@ impl Door {
     }
 
     /// The whole handshake; the id of the session.
-    async fn open_session(&mut self) -> anyhow::Result<String> {
+    pub(super) async fn open_session(&mut self) -> anyhow::Result<String> {
         let (status, id) = self.send("POST", None, self.initialize.clone()).await?;
         let id = id.with_context(|| format!("`initialize` is answered with {status} and no session"))?;
         let (status, _) = self.send("POST", Some(&id), self.initialized.clone()).await?;
@@ -310,7 +310,7 @@ impl Door {
         Ok(id)
     }
 
-    async fn close_session(&mut self, id: &str) -> anyhow::Result<()> {
+    pub(super) async fn close_session(&mut self, id: &str) -> anyhow::Result<()> {
         let (status, _) = self.send("DELETE", Some(id), Bytes::new()).await?;
         ensure!((200..300).contains(&status), "DELETE is answered with {status}");
         Ok(())

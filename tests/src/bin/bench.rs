@@ -1,24 +1,26 @@
 //! The benches of the shipped binary. `cargo xtask bench` builds both in release and starts this.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
-use clap::{Parser, ValueEnum};
-use vmcp_tests::bench::{able, faults, overhead, sessions, start};
+use clap::{Parser, Subcommand};
+use vmcp_tests::bench::{able, faults, overhead, search, sessions, start};
 
 #[derive(Parser)]
 struct Arguments {
+    #[command(subcommand)]
     bench: Bench,
     /// Print JSON instead of a table
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Subcommand)]
 enum Bench {
     Able,
     Overhead,
     Start,
     Faults,
     Sessions,
+    Search(search::Options),
 }
 
 #[tokio::main]
@@ -41,6 +43,11 @@ async fn main() -> anyhow::Result<()> {
             let report = sessions::run().await?;
             println!("{}", if json { serde_json::to_string_pretty(&report)? } else { report.table() });
             report.check()?;
+        }
+        Bench::Search(options) => {
+            let reports = search::run(&options).await?;
+            println!("{}", if json { serde_json::to_string_pretty(&reports)? } else { search::table(&reports) });
+            search::check(&reports)?;
         }
         Bench::Start => {
             let start = start::run().await;

@@ -28,7 +28,9 @@ fn main() -> anyhow::Result<()> {
         ignore_sigterm();
     }
     #[expect(clippy::disallowed_methods, reason = "a slow start is what was asked for, and nothing else runs yet")]
-    std::thread::sleep(std::time::Duration::from_millis(spec.starts_after_ms));
+    while spec.starts_with.as_ref().is_some_and(|gate| !gate.exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let server = FakeServer::new(spec);
     match server.spec.transport {
         Transport::Stdio => stdio::serve(&server),

@@ -25,14 +25,10 @@ use rmcp::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use tokio::{
-    process::Command,
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{process::Command, sync::Notify, time::timeout};
 
-/// For one step; some servers take longer to start.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for one step, only for what hangs.
+const PATIENCE: Duration = Duration::from_mins(3);
 const ANSWER: &str = "matrix";
 
 #[derive(Deserialize)]
@@ -67,7 +63,6 @@ struct Step {
     arguments: Map<String, Value>,
     contains: String,
     tools: Vec<String>,
-    after: f64,
     then: Option<Box<Step>>,
     uri: String,
     touch: Option<Box<Step>>,
@@ -133,6 +128,7 @@ impl ClientHandler for Player {
 
     async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         self.progress.lock().expect("no panic while locked").push(params.progress);
+        self.heard.notify_one();
     }
 
     async fn on_resource_updated(&self, params: ResourceUpdatedNotificationParam, _: NotificationContext<RoleClient>) {
@@ -150,7 +146,7 @@ type Client = RunningService<RoleClient, Player>;
 
 impl Target {
     async fn run(&self, lifecycle: ClientLifecycleMode) {
-        let client = match timeout(PATIENCE * 2, self.connect(lifecycle)).await {
+        let client = match timeout(PATIENCE, self.connect(lifecycle)).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return self.tell("connect", &Err(error)),
             Err(_) => return self.tell("connect", &Err(anyhow::anyhow!("timed out"))),
@@ -223,8 +219,12 @@ impl Target {
 
     async fn cancellation(&self, client: &Client, step: &Step) -> anyhow::Result<String> {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(self.params(step)));
+        client.service().progress.lock().expect("no panic while locked").clear();
         let handle = client.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
-        sleep(Duration::from_secs_f64(step.after)).await;
+        // Progress shows that the call is under way.
+        while client.service().progress.lock().expect("no panic while locked").is_empty() {
+            client.service().heard.notified().await;
+        }
         handle.cancel(Some("not wanted any more".to_owned())).await?;
         self.called(client, step.then.as_deref().context("no step afterwards")?).await
     }

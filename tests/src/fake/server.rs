@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -32,20 +33,29 @@ pub(super) type Outlet = Arc<dyn Fn(Outgoing) + Send + Sync>;
 
 pub struct FakeServer {
     pub spec: FakeSpec,
+    /// Of tools that have more to say than a fake usually does, by name.
+    definitions: HashMap<String, Value>,
     added: Mutex<Vec<FakeTool>>,
     /// Fires when the list of tools changed.
     pub(super) changed: broadcast::Sender<()>,
+    /// How often each tool was called.
+    called: watch::Sender<HashMap<String, u64>>,
     cancelled: watch::Sender<u64>,
     running: Mutex<HashMap<String, AbortHandle>>,
     handshake: Mutex<Value>,
 }
 
 impl FakeServer {
-    pub fn new(spec: FakeSpec) -> Arc<Self> {
+    pub fn new(mut spec: FakeSpec) -> Arc<Self> {
+        let definitions = spec.tools_file.as_deref().map(read_definitions).unwrap_or_default();
+        let echo = |(name, _): &(String, Value)| FakeTool { name: name.clone(), behaviour: Behaviour::Echo };
+        spec.tools.extend(definitions.iter().map(echo));
         Arc::new(Self {
             spec,
+            definitions: definitions.into_iter().collect(),
             added: Mutex::default(),
             changed: broadcast::channel(64).0,
+            called: watch::Sender::default(),
             cancelled: watch::Sender::new(0),
             running: Mutex::default(),
             handshake: Mutex::new(Value::Null),
@@ -191,7 +201,7 @@ impl FakeServer {
         let tools = self.all_tools();
         let size = self.spec.page_size.unwrap_or(usize::MAX);
         let start = params["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).unwrap_or(0usize);
-        let page = tools.iter().skip(start).take(size).map(|tool| {
+        let usual = |tool: &FakeTool| {
             json!({
                 "name": tool.name,
                 "description": format!("{} of {}", tool.name, self.spec.name),
@@ -200,7 +210,9 @@ impl FakeServer {
                 "annotations": { "readOnlyHint": true, "xFutureHint": "kept" },
                 "xFuture": { "nested": [1, "two", null] },
             })
-        });
+        };
+        let page = tools.iter().skip(start).take(size);
+        let page = page.map(|tool| self.definitions.get(&tool.name).cloned().unwrap_or_else(|| usual(tool)));
         let mut result = json!({ "tools": page.collect::<Vec<_>>() });
         if self.spec.repeats_cursor {
             result["nextCursor"] = json!("0");
@@ -236,6 +248,7 @@ impl FakeServer {
             return Some(Answer::error(-32602, "unknown tool"));
         };
         let arguments = &params["arguments"];
+        self.called.send_modify(|called| *called.entry(tool.name.clone()).or_default() += 1);
         let text = match tool.behaviour {
             Behaviour::Echo => match arguments["size"].as_u64() {
                 Some(size) => "x".repeat(usize::try_from(size).unwrap_or(0)),
@@ -284,6 +297,14 @@ impl FakeServer {
                 }
                 format!("{times} steps")
             }
+            Behaviour::Meet { calls } => {
+                self.called_at_least(&tool.name, calls).await;
+                "met".to_owned()
+            }
+            Behaviour::Calls => {
+                let wanted = arguments["atLeast"].as_u64().unwrap_or(1);
+                self.called_at_least(arguments["tool"].as_str().unwrap_or_default(), wanted).await.to_string()
+            }
             Behaviour::Cancellations => {
                 let wanted = arguments["atLeast"].as_u64().unwrap_or(0);
                 let mut count = self.cancelled.subscribe();
@@ -297,6 +318,14 @@ impl FakeServer {
             "_meta": { "example.com/answeredBy": self.spec.name, "example.com/tool": tool.name,
                 "example.com/pid": std::process::id(), "example.com/id": id_note },
         })))
+    }
+
+    /// Waits until `tool` was called so often; how often it was.
+    async fn called_at_least(&self, tool: &str, times: u64) -> u64 {
+        let mut called = self.called.subscribe();
+        let count = |called: &HashMap<String, u64>| called.get(tool).copied().unwrap_or_default();
+        let seen = called.wait_for(|called| count(called) >= times).await;
+        seen.map(|called| count(&called)).unwrap_or_default()
     }
 
     fn add_tool(&self) -> String {
@@ -347,6 +376,16 @@ impl Answer {
     fn error(code: i64, message: &str) -> Self {
         Self::Error(json!({ "code": code, "message": message }))
     }
+}
+
+/// Definitions with their names, in the order of the file.
+fn read_definitions(file: &Path) -> Vec<(String, Value)> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let definition = |line: &str| {
+        let definition: Value = serde_json::from_str(line).expect("each line is a definition");
+        (definition["name"].as_str().expect("a tool has a name").to_owned(), definition)
+    };
+    text.lines().map(definition).collect()
 }
 
 fn response(id: &Value, answer: Answer) -> Outgoing {

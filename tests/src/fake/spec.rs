@@ -17,6 +17,8 @@ pub struct FakeSpec {
     /// Port to listen on; 0 for a free one. Unused with stdio.
     pub port: u16,
     pub tools: Vec<FakeTool>,
+    /// One definition per line, each of a tool that answers with its arguments.
+    pub tools_file: Option<PathBuf>,
     pub prompts: Vec<String>,
     /// URIs.
     pub resources: Vec<String>,
@@ -25,8 +27,8 @@ pub struct FakeSpec {
     pub page_size: Option<usize>,
     /// Answers every page with the same cursor.
     pub repeats_cursor: bool,
-    /// Waits so long before it reads its first message.
-    pub starts_after_ms: u64,
+    /// Reads its first message once this file exists.
+    pub starts_with: Option<PathBuf>,
     /// Writes seven lines to stderr and exits with this code when the handshake comes.
     pub dies_in_handshake: Option<i32>,
     /// Exits at once while this file exists.
@@ -95,6 +97,12 @@ pub enum Behaviour {
         every_ms: u64,
         times: u32,
     },
+    /// Waits until this tool was called so often: then all calls are under way at the same time.
+    Meet {
+        calls: u64,
+    },
+    /// Waits until `tool` was called `atLeast` so often, as the arguments say.
+    Calls,
     /// Waits until as many calls were cancelled as the argument `atLeast` says.
     Cancellations,
 }

@@ -35,6 +35,8 @@ pub(crate) struct FakeHttp {
     pub(crate) url: String,
     pub(crate) sessions: Mutex<HashSet<String>>,
     opened: AtomicUsize,
+    /// Sessions that have had a stream between calls.
+    pub(crate) streams: Mutex<HashSet<String>>,
     /// Every message, with its headers.
     pub(crate) seen: Mutex<Vec<(HeaderMap, Value)>>,
     pub(crate) deleted: AtomicUsize,
@@ -60,6 +62,7 @@ impl FakeHttp {
             url: format!("http://{}/{path}", listener.local_addr().unwrap()),
             sessions: Mutex::default(),
             opened: AtomicUsize::new(0),
+            streams: Mutex::default(),
             seen: Mutex::default(),
             deleted: AtomicUsize::new(0),
             abandoned: Arc::default(),
@@ -122,7 +125,9 @@ async fn serve(
             if !fake.sessions.lock().unwrap().contains(&session) {
                 return status(StatusCode::BAD_REQUEST, "no valid session");
             }
-            events(told(&fake, Some(session)), None)
+            let told = told(&fake, Some(session.clone()));
+            fake.streams.lock().unwrap().insert(session);
+            events(told, None)
         }
         (Mode::Sse, "GET") => {
             let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -178,10 +183,10 @@ fn tool(fake: &Arc<FakeHttp>, message: &Value, session: &str) -> Response {
         }
         "slow" => {
             let token = params["_meta"]["progressToken"].clone();
-            let steps = stream::iter(0..5).then(move |step| {
+            let steps = stream::iter(0..12).then(move |step| {
                 let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": step}});
                 async move {
-                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    tokio::time::sleep(Duration::from_millis(300)).await;
                     data(&progress)
                 }
             });

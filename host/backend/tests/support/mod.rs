@@ -6,7 +6,11 @@
     reason = "a failure is the test's, and calls read better"
 )]
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -22,6 +26,9 @@ use vmcp_core::{
 };
 use vmcp_mcp::{envelope::Request, meta::RequestMeta, object::Object};
 
+/// Longest wait for what must happen. No measure of speed: it only ends a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) fn context() -> Arc<BackendContext> {
     Arc::new(BackendContext {
         input_timeout: Duration::from_mins(10),
@@ -36,8 +43,8 @@ pub(crate) fn spec(transport: Transport) -> BackendSpec {
     BackendSpec {
         id: BackendId::new("fake").unwrap(),
         transport,
-        request_timeout: Duration::from_secs(10),
-        start_timeout: Duration::from_secs(20),
+        request_timeout: PATIENCE,
+        start_timeout: PATIENCE,
         idle_timeout: None,
         lazy: false,
         max_concurrency: 32,
@@ -134,8 +141,17 @@ pub(crate) async fn text(backend: &Backend, name: &str, arguments: Value) -> Str
 
 pub(crate) async fn wait_for(backend: &Backend, accept: impl FnMut(&BackendState) -> bool) -> BackendState {
     let mut state = backend.state();
-    let waited = tokio::time::timeout(Duration::from_secs(20), state.wait_for(accept)).await;
+    let waited = tokio::time::timeout(PATIENCE, state.wait_for(accept)).await;
     waited.expect("the state comes in time").unwrap().clone()
+}
+
+/// Asks again and again until the answer is yes.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Whether processes that left their group are found: only Linux shows the environment of others.

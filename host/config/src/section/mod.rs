@@ -275,7 +275,7 @@ impl Document {
             audit.log_file = rebased(audit.log_file.take());
         }
         if let Some(optimizer) = &mut config.optimizer {
-            optimizer.embedding_headers.values_mut().for_each(|value| value.rebase(base));
+            optimizer.rebase(base);
         }
         if let Some(telemetry) = &mut config.telemetry {
             telemetry.headers.values_mut().for_each(|value| value.rebase(base));

@@ -93,13 +93,29 @@ fn optimizer(optimizer: &OptimizerConfig, path: &KeyPath, report: &mut Report<'_
     positive(Some(optimizer.embedding_service_timeout), false, &path.key("embeddingServiceTimeout"), report);
     between(optimizer.hybrid_search_semantic_ratio, 1.0, &path.key("hybridSearchSemanticRatio"), report);
     between(optimizer.semantic_distance_threshold, 2.0, &path.key("semanticDistanceThreshold"), report);
-    let openai = optimizer.embedding_provider == Some(EmbeddingProvider::Openai);
-    if openai && optimizer.embedding_model.is_none() {
-        let path = path.key("embeddingModel");
-        report.error(Rule::MissingModel, &path, "`embeddingProvider: openai` needs an `embeddingModel`");
+    let provider = optimizer.provider();
+    let name = provider.name();
+    let is_service = matches!(provider, EmbeddingProvider::Tei | EmbeddingProvider::Openai | EmbeddingProvider::Ollama);
+    let service = path.key("embeddingService");
+    match &optimizer.embedding_service {
+        None if is_service => {
+            let message = format!("`embeddingProvider: {name}` needs an `embeddingService`");
+            report.error(Rule::MissingService, &service, message);
+        }
+        Some(_) if !is_service => {
+            let message = format!("`embeddingProvider: {name}` asks no service");
+            report.error_at_key(Rule::UnusedService, &service, message, None);
+        }
+        _ => {}
+    }
+    let needs_model =
+        matches!(provider, EmbeddingProvider::Openai | EmbeddingProvider::Ollama | EmbeddingProvider::Local);
+    if needs_model && optimizer.embedding_model.is_none() {
+        let message = format!("`embeddingProvider: {name}` needs an `embeddingModel`");
+        report.error(Rule::MissingModel, &path.key("embeddingModel"), message);
     }
     let headers = path.key("embeddingHeaders");
-    if !openai && !optimizer.embedding_headers.is_empty() {
+    if provider != EmbeddingProvider::Openai && !optimizer.embedding_headers.is_empty() {
         report.error_at_key(Rule::UnusedHeaders, &headers, "only `embeddingProvider: openai` takes headers", None);
     }
     for (name, value) in &optimizer.embedding_headers {

@@ -6,6 +6,7 @@ mod cache;
 mod guest;
 mod limits;
 mod load;
+mod ranking;
 mod resolve;
 mod shipped;
 
@@ -25,6 +26,11 @@ use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, Plu
 
 use guest::Guest;
 
+/// Running time that no component needs which ends by itself, however slow the machine is.
+const LONG: Duration = Duration::from_mins(1);
+/// Running time of those that end only by it; what they do before is done in a fraction, on a machine that stalls, too.
+const SHORT: Duration = Duration::from_secs(3);
+
 /// One engine for all tests; what it compiles is kept between runs.
 fn engine() -> Arc<PluginEngine> {
     static ENGINE: LazyLock<Arc<PluginEngine>> = LazyLock::new(|| {
@@ -41,8 +47,14 @@ fn source(bytes: Vec<u8>) -> ComponentSource {
         origin: "mine.wasm".into(),
         sha256: None,
         grants: Grants::default(),
-        limits: Limits { running_time: Some(Duration::from_millis(300)), ..Limits::default() },
+        limits: Limits { running_time: Some(LONG), ..Limits::default() },
     }
+}
+
+fn with_running_time(running_time: Duration, bytes: Vec<u8>) -> ComponentSource {
+    let mut source = source(bytes);
+    source.limits.running_time = Some(running_time);
+    source
 }
 
 fn load(guest: &Guest) -> Result<Component, PluginError> {

@@ -15,12 +15,12 @@ use anyhow::{Context, bail};
 use super::Run;
 use crate::{cache::Cache, steps::start_failure};
 
-/// Longest wait for a process to be ready; generous, because four runs share the machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest wait for a process to be ready. No measure of speed: it only ends a run that hangs.
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How often a process is looked at that is not ready yet.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longest time for one scenario; those with tasks take some seconds.
-const SCENARIO_MS: &str = "30000";
+/// Longest time for one scenario; those with tasks take some seconds, on a slow machine many.
+const SCENARIO_MS: &str = "180000";
 
 /// A server that ends with this.
 pub(super) struct Server {
