@@ -68,6 +68,7 @@ pub(crate) struct ConfigFile {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub file: ConfigFile,

@@ -44,13 +44,15 @@ pub struct ToolSearchOptions {
     pub call_description: Option<String>,
 }
 
+/// What is indexed by tool, with the definition that it was made of.
+type Documents = HashMap<Arc<str>, (RawJson, Arc<ToolDocument>)>;
+
 /// Tool search in front of a catalog.
 pub struct ToolSearch {
     optimizer: Arc<Optimizer>,
     options: ToolSearchOptions,
     pinned: Arc<[String]>,
-    /// What is indexed, with the definition it was made of.
-    documents: Mutex<HashMap<Arc<str>, (RawJson, Arc<ToolDocument>)>>,
+    documents: Mutex<Documents>,
     usage: Arc<UsageLog>,
     tally: Tally,
     arguments: ArgumentCheck,

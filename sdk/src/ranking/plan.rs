@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn queries_stay_within_the_host_s_limits() {
-        let many: String = (0..1_000).map(|number| format!("word{number} ")).collect();
+        let many = (0..1_000).map(|number| format!("word{number}")).collect::<Vec<_>>().join(" ");
         assert_eq!(Query::new(many).terms().len(), 256);
         assert_eq!(LexicalQuery::new(vec![Term::new("x"); 300]).terms.len(), 256);
         assert_eq!(DenseQuery::new(&("x".to_owned() + &"ü".repeat(40_000))).text.len(), 65_535);

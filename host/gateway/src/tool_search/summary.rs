@@ -20,8 +20,7 @@ pub(super) fn of(catalog: &Catalog) -> String {
         return "There are no tools to be found now.".into();
     }
     let mut text = format!("There are {tools} tools of these servers:");
-    let mut written = 0;
-    for (server, names) in &servers {
+    for (written, (server, names)) in servers.iter().enumerate() {
         let mut line = format!("\n- {server}: {}", names[..names.len().min(NAMED)].join(", "));
         if names.len() > NAMED {
             let _ = write!(line, " and {} more", names.len() - NAMED);
@@ -31,7 +30,6 @@ pub(super) fn of(catalog: &Catalog) -> String {
             break;
         }
         text.push_str(&line);
-        written += 1;
     }
     text
 }

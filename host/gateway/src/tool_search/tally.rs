@@ -13,12 +13,15 @@ use vmcp_core::{
 };
 use vmcp_optimizer::tokens::{Estimate, TokenCounter, TokenCounts, TokenMetrics, estimate};
 
+/// Tokens by tool, with the definition that they are of.
+type Counted = HashMap<Arc<str>, (RawJson, u64)>;
+
 /// The costs of the current catalog.
 #[derive(Default)]
 pub(super) struct Tally {
     now: Arc<ArcSwap<Costs>>,
-    /// Tokens per tool, with the definition they were counted in. Locked as long as somebody counts.
-    counted: Arc<Mutex<HashMap<Arc<str>, (RawJson, u64)>>>,
+    /// Locked as long as somebody counts.
+    counted: Arc<Mutex<Counted>>,
 }
 
 #[derive(Default)]
@@ -68,11 +71,7 @@ impl Tally {
 }
 
 /// Counts what is not counted yet, and forgets what is gone.
-fn count_tokens(
-    entries: &[Arc<Entry>],
-    shown: &[RawJson],
-    counted: &mut HashMap<Arc<str>, (RawJson, u64)>,
-) -> Option<Arc<Tokens>> {
+fn count_tokens(entries: &[Arc<Entry>], shown: &[RawJson], counted: &mut Counted) -> Option<Arc<Tokens>> {
     // Its tables are large and quick to make: they live as long as this call.
     let counter = TokenCounter::new().inspect_err(|error| warn!(error, "tokens cannot be counted")).ok()?;
     let mut by_name = HashMap::with_capacity(entries.len());

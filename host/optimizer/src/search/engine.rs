@@ -415,7 +415,7 @@ fn visible(reader: &Reader, request: &SearchRequest) -> Result<Visible, SearchEr
         may_see && document.server() == server
     });
     match &visible {
-        Visible::Only(slots) if slots.len() == 0 => {
+        Visible::Only(slots) if slots.is_empty() => {
             let known = known.into_iter().take(LISTED_SERVERS).collect();
             Err(SearchError::NoSuchServer { server: server.clone(), known })
         }
