@@ -48,11 +48,7 @@ fn first_hump(run: &str) -> Option<usize> {
 /// `words` without [`STOP_WORDS`] in any case; all of them if nothing else is left.
 pub fn without_stop_words(words: Vec<&str>) -> Vec<&str> {
     let says_something = |word: &&str| STOP_WORDS.binary_search(&word.to_ascii_lowercase().as_str()).is_err();
-    if words.iter().any(says_something) {
-        words.into_iter().filter(says_something).collect()
-    } else {
-        words
-    }
+    if words.iter().any(says_something) { words.into_iter().filter(says_something).collect() } else { words }
 }
 
 /// `words` with each one once, whatever its case, in the order of their first appearance.
