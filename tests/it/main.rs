@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aggregation;
+mod assembled;
 mod bridge;
 mod cli;
 mod clients;

@@ -1,21 +1,14 @@
 //! Decisions are components: a user's file decides as a built-in does, a bad one is refused by name, and nothing native ever
 //! answers for one.
 
-use std::net::Ipv4Addr;
-
 use serde_json::json;
-use vmcp_host::{
-    HostBuilder as Assembly, config,
-    server::{
-        guard::Guard,
-        http::{HttpOptions, serve},
-    },
-};
 use vmcp_tests::{
-    Behaviour, Ended, FakeBackend, Mcp, TestClient, TestHost,
+    Behaviour, Ended, FakeBackend, Mcp, TestHost,
     host::HostBuilder,
     process::{binary, run, workspace_dir},
 };
+
+use crate::assembled::{Assembled, assembly, guest};
 
 /// Two backends with a tool of the same name, named by the component in `tests/guests/NAME.wasm`.
 fn named_by(guest: &str, more: &str) -> HostBuilder {
@@ -131,32 +124,15 @@ async fn inspect_tells_what_a_component_is() {
     }
 }
 
-/// Assembled in this process, since only an embedding program can exchange a built-in component.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_with_another_prefix_component_shows_its_mark_to_clients() {
-    // The watcher of child processes is the program itself, so that this host's backend is an HTTP one.
     let written = TestHost::builder()
         .backend("a", FakeBackend::echo(["search"]).http())
         .yaml("aggregation: { conflictResolution: prefix }")
         .write()
         .await;
-    let marked = std::fs::read(workspace_dir().join("tests/guests/marked-prefix.wasm")).unwrap();
-    let assembly = Assembly::new(config::load(&written.config).unwrap()).component("prefix", marked);
-    let host = assembly.build().await.unwrap();
-    host.start();
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let options = HttpOptions {
-        gateway: host.gateway().clone(),
-        guard: Guard::new(address.ip(), &[], &[]),
-        body_limit: 1 << 20,
-        group: String::new(),
-        tasks: host.fronts().clone(),
-        shutdown: host.stopping().clone(),
-    };
-    host.fronts().spawn(serve(listener, options));
-    host.gateway().catalog().await.unwrap();
-    let client = TestClient::modern(&format!("http://{address}/mcp"));
+    let host = Assembled::start(assembly(&written).component("prefix", guest("marked-prefix"))).await;
+    let client = host.connect_modern();
     assert_eq!(client.tool_names().await, ["MARK_a_search"]);
     assert_eq!(client.call("MARK_a_search", json!({})).await.answered_by(), "a");
     host.stop().await;
@@ -169,7 +145,6 @@ async fn a_host_without_components_names_what_is_missing_and_answers_nothing_its
         .yaml("aggregation: { conflictResolution: priority, conflictResolutionConfig: { priorityOrder: [a] } }")
         .write()
         .await;
-    let assembly = Assembly::new(config::load(&written.config).unwrap()).without_components();
-    let error = assembly.build().await.err().expect("nothing native answers");
+    let error = assembly(&written).without_components().build().await.err().expect("nothing native answers");
     assert!(format!("{error:#}").contains("priority"), "{error:#}");
 }

@@ -1,6 +1,9 @@
 //! Tool search as clients meet it: two tools in place of many, the right one found among them, and calls that can be mended.
 
 mod agents;
+mod index_file;
+mod provider;
+mod rankings;
 mod shown;
 
 use std::path::Path;

@@ -38,6 +38,7 @@ pub struct HostBuilder {
     yaml: String,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
+    shell: Option<String>,
     has_name: bool,
 }
 
@@ -84,6 +85,12 @@ impl HostBuilder {
         self
     }
 
+    /// A line that a shell runs before it becomes the host, for what is inherited: limits, signals.
+    pub fn shell(mut self, line: &str) -> Self {
+        self.shell = Some(line.to_owned());
+        self
+    }
+
     /// The folder with the configuration, the state and the files of real servers.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -113,7 +120,8 @@ impl HostBuilder {
         writeln!(text, "cacheDir: {}", profile_dir().join("test-component-cache").display()).unwrap();
         let config = self.dir().join("vmcp.yaml");
         std::fs::write(&config, text).unwrap();
-        WrittenHost { config, servers, dir: self.dir, arguments: self.arguments, env: self.env }
+        let Self { dir, arguments, env, shell, .. } = self;
+        WrittenHost { config, servers, dir, arguments, env, shell }
     }
 
     /// Starts the host and waits until it is ready.
@@ -147,6 +155,7 @@ pub struct WrittenHost {
     dir: Arc<TempDir>,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
+    shell: Option<String>,
 }
 
 impl WrittenHost {
@@ -159,7 +168,15 @@ impl WrittenHost {
 
     /// A subcommand in the environment of this host.
     pub fn subcommand(&self, name: &str) -> Command {
-        let mut command = Command::new(process::binary("vmcp-host"));
+        let binary = process::binary("vmcp-host");
+        let mut command = match &self.shell {
+            Some(line) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{line}; exec \"$0\" \"$@\"")]).arg(binary);
+                shell
+            }
+            None => Command::new(binary),
+        };
         command.arg(name).envs(self.env.iter().cloned()).env("NO_COLOR", "1");
         command
     }
@@ -220,6 +237,7 @@ impl TestHost {
             yaml: String::new(),
             arguments: Vec::new(),
             env: Vec::new(),
+            shell: None,
             has_name: false,
         }
     }
@@ -244,6 +262,13 @@ impl TestHost {
 
     pub async fn status(&self) -> Value {
         serde_json::from_str(&http::get(&self.at("/status")).await.unwrap().text().await).unwrap()
+    }
+
+    /// What the host tells its owner.
+    pub async fn doctor(&self) -> Value {
+        let mut doctor = self.written.subcommand("doctor");
+        let (code, stdout, stderr) = process::run(doctor.arg("--json").arg("-c").arg(&self.written.config)).await;
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} ({code:?}): {stdout}{stderr}"))
     }
 
     /// One backend's entry of `/status`.
@@ -323,7 +348,7 @@ impl TestHost {
     }
 
     /// Its files and servers, for a host after this one.
-    pub(crate) fn take_written(&mut self) -> WrittenHost {
+    pub fn take_written(&mut self) -> WrittenHost {
         let Self { written, .. } = self;
         WrittenHost {
             config: written.config.clone(),
@@ -331,6 +356,7 @@ impl TestHost {
             dir: Arc::clone(&written.dir),
             arguments: written.arguments.clone(),
             env: written.env.clone(),
+            shell: written.shell.clone(),
         }
     }
 

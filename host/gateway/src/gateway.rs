@@ -72,6 +72,8 @@ pub struct Gateway {
     pub(crate) input_timeout: Duration,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) nudge: Notify,
+    /// Fires when the backends are about to end: no more catalogs.
+    stopping: CancellationToken,
     pub(crate) discoveries: Semaphore,
     pub(crate) patience: Duration,
     pub(crate) started: Instant,
@@ -153,6 +155,7 @@ impl Gateway {
             input_timeout: options.input_timeout,
             sealer: options.sealer,
             nudge: Notify::new(),
+            stopping: CancellationToken::new(),
             discoveries: Semaphore::new(PARALLEL_DISCOVERIES),
             patience: options.patience,
             started: Instant::now(),
@@ -176,7 +179,8 @@ impl Gateway {
             let filling = async move { search.optimizer().keep_filled().await };
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(filling));
         }
-        tasks.spawn(refresh::keep_aggregated(self.clone(), shutdown.clone()));
+        let aggregating = refresh::keep_aggregated(self.clone(), self.stopping.clone());
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(aggregating));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_sessions(self.clone())));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_parked(self.clone())));
         if let Some(departures) = self.departures.lock().expect("no panic while locked").take() {
@@ -285,6 +289,8 @@ impl Gateway {
 
     /// Ends all backends.
     pub async fn stop(&self, grace: Duration) {
+        // A catalog without the backends that end now would be nobody's, and cost the index all that it knows.
+        self.stopping.cancel();
         futures::future::join_all(self.backends.values().map(|backend| backend.stop(grace))).await;
     }
 

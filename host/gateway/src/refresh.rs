@@ -225,6 +225,9 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
                 generation = next;
                 wake = None;
                 gateway.publish(catalog);
+                if let Some(search) = &gateway.tool_search {
+                    search.count_tokens();
+                }
             }
             Err(error) => {
                 // A component that was only too slow may do better on a quieter machine.

@@ -111,19 +111,29 @@ impl ToolSearch {
         ];
         let pinned = self.pinned.iter().filter_map(|name| catalog.tools.get(name));
         shown.extend(pinned.map(|entry| entry.definition.clone()));
-        self.tally.count(&catalog, &shown);
+        self.tally.take(&catalog, &shown);
         catalog.showing(&shown)
+    }
+
+    /// Counts what the published catalog costs a model, in the background: nobody waits for it.
+    pub(crate) fn count_tokens(&self) {
+        self.tally.count();
     }
 
     /// One document per tool; those whose definition is as before are kept.
     fn documents(&self, catalog: &Catalog) -> Vec<Arc<ToolDocument>> {
         let mut known = self.documents.lock().expect("no panic while locked");
         let mut documents = HashMap::with_capacity(catalog.tools.entries().len());
+        let mut new = Vec::new();
         for entry in catalog.tools.entries() {
-            let kept = known.remove(&entry.name).filter(|(definition, _)| *definition == entry.definition);
-            let made = kept.unwrap_or_else(|| (entry.definition.clone(), Arc::new(document(entry))));
-            documents.insert(entry.name.clone(), made);
+            match known.remove(&entry.name).filter(|(definition, _)| *definition == entry.definition) {
+                Some(kept) => drop(documents.insert(entry.name.clone(), kept)),
+                None => new.push(entry),
+            }
         }
+        let read = ToolDocument::read_all(&new, |entry| document(entry));
+        let read = new.into_iter().zip(read);
+        documents.extend(read.map(|(entry, document)| (entry.name.clone(), (entry.definition.clone(), document))));
         *known = documents;
         known.values().map(|(_, document)| document.clone()).collect()
     }

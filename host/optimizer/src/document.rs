@@ -2,7 +2,7 @@
 
 mod schema;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, panic::resume_unwind, sync::Arc, thread::available_parallelism};
 
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,8 @@ const EMBEDDED_DESCRIPTION: usize = 1500;
 const PART_NAMES: usize = 400;
 const PART_DESCRIPTIONS: usize = 800;
 const PART_VALUES: usize = 200;
+/// Tools that are worth a thread.
+const LEAST_PER_THREAD: usize = 256;
 /// Part of every digest: counts up when the same definition is indexed by other words.
 const INDEXED_AS: u8 = 1;
 
@@ -35,6 +37,8 @@ pub struct ToolDocument {
     annotations: Box<str>,
     parameters: Parameters,
     digest: [u8; 32],
+    /// Of the texts for embeddings in the standard form.
+    text_digest: [u8; 32],
 }
 
 /// Texts whose vectors, each of length 1, are weighted and added up.
@@ -103,9 +107,27 @@ impl ToolDocument {
             },
             parameters: Parameters::of(&serde_json::from_str(schema).unwrap_or_default()),
             digest: [0; 32],
+            text_digest: [0; 32],
         };
         document.digest = document.compute_digest();
+        document.text_digest = document.embedding_texts(DocumentForm::Standard).digest();
         document
+    }
+
+    /// Reads many tools, on all processors.
+    pub fn read_all<T: Sync>(tools: &[T], read: impl Fn(&T) -> Self + Sync) -> Vec<Arc<Self>> {
+        let threads = available_parallelism().map_or(1, usize::from);
+        let read_some = |tools: &[T]| tools.iter().map(|tool| Arc::new(read(tool))).collect::<Vec<_>>();
+        let chunk = tools.len().div_ceil(threads).max(LEAST_PER_THREAD);
+        let (first, others) = tools.split_at(tools.len().min(chunk));
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others.chunks(chunk).map(|chunk| scope.spawn(|| read_some(chunk))).collect();
+            let mut documents = read_some(first);
+            for other in others {
+                documents.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            documents
+        })
     }
 
     /// The name that clients see.
@@ -139,6 +161,14 @@ impl ToolDocument {
     /// Of everything that is indexed or shown.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// Under which the vector of [`embedding_texts`](Self::embedding_texts) is kept.
+    pub(crate) fn text_digest(&self, form: DocumentForm) -> [u8; 32] {
+        match form {
+            DocumentForm::Standard => self.text_digest,
+            DocumentForm::Reference => self.embedding_texts(form).digest(),
+        }
     }
 
     /// The texts whose vectors stand for the tool. The standard form has three, who it is, what it does and what it takes, so

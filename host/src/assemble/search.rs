@@ -67,7 +67,7 @@ pub async fn optimizer(
     })))
 }
 
-/// The provider that the configuration names, proved to answer.
+/// The provider that the configuration names, proved to answer; none where meaning has no weight, so that nobody is asked.
 pub async fn embedder(config: &OptimizerConfig) -> anyhow::Result<Option<Arc<dyn Embedder>>> {
     let timeout = config.embedding_service_timeout.as_duration();
     // The configuration was checked: what a provider needs is there.
@@ -75,6 +75,9 @@ pub async fn embedder(config: &OptimizerConfig) -> anyhow::Result<Option<Arc<dyn
         || Url::parse(config.embedding_service.as_deref().unwrap_or_default()).context("`optimizer.embeddingService`");
     let model = config.embedding_model.clone().unwrap_or_default();
     let provider = config.provider();
+    if config.hybrid_search_semantic_ratio.value() <= 0.0 {
+        return Ok(None);
+    }
     let connected = async || -> anyhow::Result<Arc<dyn Embedder>> {
         Ok(match provider {
             EmbeddingProvider::Builtin | EmbeddingProvider::None => Arc::new(Builtin::new()) as Arc<dyn Embedder>,

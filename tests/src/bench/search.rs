@@ -26,7 +26,7 @@ use crate::{
     fake::FakeBackend,
     host::{HostBuilder, TestHost, WrittenHost},
     mcp::Mcp,
-    process::{self, free_port},
+    process::free_port,
 };
 
 /// Distinct queries of a measurement.
@@ -255,11 +255,7 @@ async fn come_and_go(host: &TestHost, offer: &Offer) -> anyhow::Result<()> {
 
 /// What the host says of its index to its owner.
 async fn index_status(host: &TestHost) -> anyhow::Result<Value> {
-    let mut doctor = host.written.subcommand("doctor");
-    let (code, out, err) = process::run(doctor.arg("--json").arg("-c").arg(&host.written.config)).await;
-    ensure!(code == Some(0), "`doctor` ends with {code:?}: {err}");
-    let mut status: Value = serde_json::from_str(&out)?;
-    let index = status["search"]["index"].take();
+    let index = host.doctor().await["search"]["index"].take();
     ensure!(index.is_object(), "the host says nothing of an index");
     Ok(index)
 }

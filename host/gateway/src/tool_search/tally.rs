@@ -20,8 +20,17 @@ type Counted = HashMap<Arc<str>, (RawJson, u64)>;
 #[derive(Default)]
 pub(super) struct Tally {
     now: Arc<ArcSwap<Costs>>,
+    uncounted: Mutex<Option<Uncounted>>,
     /// Locked as long as somebody counts.
     counted: Arc<Mutex<Counted>>,
+}
+
+/// A catalog whose tokens nobody has counted yet.
+struct Uncounted {
+    generation: u64,
+    baseline: u64,
+    entries: Vec<Arc<Entry>>,
+    shown: Vec<RawJson>,
 }
 
 #[derive(Default)]
@@ -40,15 +49,23 @@ struct Tokens {
 }
 
 impl Tally {
-    /// Takes the costs of `catalog`; tokens are counted in the background.
+    /// Takes the costs of `catalog`, in tokens after the next [`count`](Self::count).
     ///
     /// - `shown`: the definitions that every client sees
-    pub(super) fn count(&self, catalog: &Catalog, shown: &[RawJson]) {
+    pub(super) fn take(&self, catalog: &Catalog, shown: &[RawJson]) {
         let entries: Vec<_> = catalog.tools.entries().to_vec();
         let baseline = entries.iter().map(|entry| estimate(entry.definition.as_str())).sum();
         let generation = catalog.generation;
         self.now.store(Arc::new(Costs { generation, baseline, tokens: None }));
-        let (now, counted, shown) = (self.now.clone(), self.counted.clone(), shown.to_vec());
+        let uncounted = Uncounted { generation, baseline, entries, shown: shown.to_vec() };
+        *self.uncounted.lock().expect("no panic while locked") = Some(uncounted);
+    }
+
+    /// Counts the tokens of what was taken, in the background.
+    pub(super) fn count(&self) {
+        let uncounted = self.uncounted.lock().expect("no panic while locked").take();
+        let Some(Uncounted { generation, baseline, entries, shown }) = uncounted else { return };
+        let (now, counted) = (self.now.clone(), self.counted.clone());
         drop(tokio::task::spawn_blocking(move || {
             let tokens = count_tokens(&entries, &shown, &mut counted.lock().expect("no panic while locked"));
             now.rcu(|costs| match costs.generation == generation {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -52,7 +53,7 @@ impl<'a> Costs<'a> {
 /// # Errors
 /// At the first query that is not answered by the ranking and the provider that are measured.
 pub async fn measure(
-    optimizer: &Optimizer,
+    optimizer: &Arc<Optimizer>,
     set: &GoldenSet,
     costs: &mut Costs<'_>,
     run: &mut Run,
@@ -68,7 +69,7 @@ pub async fn measure(
 }
 
 /// The ids that `query` finds, best first, and how long that takes.
-async fn ask(optimizer: &Optimizer, query: &GoldenQuery) -> Result<(Vec<String>, Duration), MeasureError> {
+async fn ask(optimizer: &Arc<Optimizer>, query: &GoldenQuery) -> Result<(Vec<String>, Duration), MeasureError> {
     let mut request = SearchRequest::new(query.query.clone());
     request.keywords.clone_from(&query.keywords);
     let begun = Instant::now();

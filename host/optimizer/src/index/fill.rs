@@ -228,7 +228,7 @@ async fn embed(
 
 fn wanted(snapshot: &Snapshot, form: DocumentForm) -> Vec<Wanted> {
     let wanted = |(slot, document): (_, &Arc<ToolDocument>)| Wanted {
-        text: document.embedding_texts(form).digest(),
+        text: document.text_digest(form),
         place: (slot, document.clone()),
     };
     snapshot.documents().map(wanted).collect()
@@ -237,7 +237,7 @@ fn wanted(snapshot: &Snapshot, form: DocumentForm) -> Vec<Wanted> {
 /// The texts of all documents in all forms.
 fn live_texts(snapshot: &Snapshot) -> Vec<TextDigest> {
     let forms = |(_, document): (_, &Arc<ToolDocument>)| {
-        [DocumentForm::Standard, DocumentForm::Reference].map(|form| document.embedding_texts(form).digest())
+        [DocumentForm::Standard, DocumentForm::Reference].map(|form| document.text_digest(form))
     };
     snapshot.documents().flat_map(forms).collect()
 }

@@ -4,11 +4,12 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use tokio::{
     sync::{Notify, watch},
     task::spawn_blocking,
@@ -63,6 +64,8 @@ pub struct Optimizer {
     fallback: Option<Arc<dyn RankingStrategy>>,
     settings: SearchSettings,
     provider: Mutex<ProviderHealth>,
+    /// Whether a task finds out when a provider that failed is back.
+    is_kept_filled: AtomicBool,
     /// Notified when vectors are missing or of another model than the provider's.
     wants_fill: Notify,
     /// Why the ranking did not answer when it last failed.
@@ -137,6 +140,7 @@ impl Optimizer {
             fallback: options.fallback,
             settings: options.settings,
             provider: Mutex::default(),
+            is_kept_filled: AtomicBool::default(),
             wants_fill: Notify::new(),
             ranking_fault: Mutex::default(),
             progress: watch::Sender::default(),
@@ -161,6 +165,7 @@ impl Optimizer {
     pub async fn fill(&self) -> Result<(), EmbedError> {
         let Some(embedder) = self.wanted_embedder() else { return Ok(()) };
         let began = Instant::now();
+        self.ask_again(embedder.as_ref()).await?;
         let now = self.provider.lock().expect("no panic while locked").now.take();
         for form in self.wanted_forms() {
             let report = |done, total| {
@@ -183,8 +188,26 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Has a provider that failed answer something: where no vector is missing, nothing else would show that it is back.
+    async fn ask_again(&self, embedder: &dyn Embedder) -> Result<(), EmbedError> {
+        if self.provider_fault().is_none() {
+            return Ok(());
+        }
+        match embedder.embed(&["a tool".to_owned()], Purpose::Query).await {
+            Ok(embedded) => {
+                self.provider.lock().expect("no panic while locked").now = Some(embedded.model);
+                Ok(())
+            }
+            Err(error) => {
+                self.note_provider_fault(&error.to_string());
+                Err(error)
+            }
+        }
+    }
+
     /// Fills again whenever tools or the provider's model change, and until it succeeds where the provider fails. For ever.
     pub async fn keep_filled(&self) {
+        self.is_kept_filled.store(true, Ordering::Relaxed);
         loop {
             self.wants_fill.notified().await;
             while self.fill().await.is_err() {
@@ -219,7 +242,7 @@ impl Optimizer {
     }
 
     /// Finds tools.
-    pub async fn search(&self, request: SearchRequest) -> Result<SearchAnswer, SearchError> {
+    pub async fn search(self: &Arc<Self>, request: SearchRequest) -> Result<SearchAnswer, SearchError> {
         self.searches.fetch_add(1, Ordering::Relaxed);
         let answer = self.search_or_stand_in(&Arc::new(request)).await;
         if answer.is_err() {
@@ -228,7 +251,7 @@ impl Optimizer {
         answer
     }
 
-    async fn search_or_stand_in(&self, request: &Arc<SearchRequest>) -> Result<SearchAnswer, SearchError> {
+    async fn search_or_stand_in(self: &Arc<Self>, request: &Arc<SearchRequest>) -> Result<SearchAnswer, SearchError> {
         let fault = match self.search_by(&self.ranking, request).await {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
@@ -248,7 +271,7 @@ impl Optimizer {
     }
 
     async fn search_by(
-        &self,
+        self: &Arc<Self>,
         ranking: &Arc<dyn RankingStrategy>,
         request: &Arc<SearchRequest>,
     ) -> Result<SearchAnswer, Failure> {
@@ -258,27 +281,43 @@ impl Optimizer {
             semantic_ratio: self.settings.semantic_ratio,
             limit: request.limit.unwrap_or(u32::MAX).min(self.settings.max_tools),
         };
-        let (query, plan, mut run) = {
-            let ranking = ranking.clone();
-            blocking(move || plan(ranking.as_ref(), query)).await?
-        };
+        let (engine, ranking, request) = (self.clone(), ranking.clone(), request.clone());
+        if self.wanted_embedder().is_none_or(|embedder| embedder.is_built_in()) {
+            // Nothing is waited for in the middle, so one thread does all of it.
+            return blocking(move || {
+                let planned = plan(ranking.as_ref(), query)?;
+                let reader = engine.index.read();
+                let vectors = engine.query_vectors(&reader, &planned.plan).now_or_never().unwrap_or_default();
+                engine.find_and_rank(&reader, planned, vectors, &request)
+            })
+            .await;
+        }
+        let planned = blocking(move || plan(ranking.as_ref(), query)).await?;
         let reader = self.index.read();
-        let (vectors, note) = self.query_vectors(&reader, &plan).await;
-        let (settings, request) = (self.settings, request.clone());
-        blocking(move || {
-            let visible = visible(&reader, &request)?;
-            let is_dense = vectors.is_some();
-            let mut found = find(&reader, &plan, vectors.as_ref(), &visible, settings)?;
-            found.add_usage(&reader, &request);
-            let findings = found.findings(&reader, is_dense);
-            let ranked = run.rank(&query, &findings)?;
-            let explanation = request.explain.then(|| Explanation::of(plan, &findings, &ranked));
-            let mut answer = best(&reader, &query, ranked);
-            answer.explanation = explanation;
-            answer.note = note;
-            Ok::<_, Failure>(answer)
-        })
-        .await
+        let vectors = self.query_vectors(&reader, &planned.plan).await;
+        blocking(move || engine.find_and_rank(&reader, planned, vectors, &request)).await
+    }
+
+    /// The half of a search that comes after the vectors. Blocking.
+    fn find_and_rank(
+        &self,
+        reader: &Reader,
+        planned: Planned,
+        (vectors, note): (Option<QueryVectors>, Option<String>),
+        request: &SearchRequest,
+    ) -> Result<SearchAnswer, Failure> {
+        let Planned { query, plan, mut run } = planned;
+        let visible = visible(reader, request)?;
+        let is_dense = vectors.is_some();
+        let mut found = find(reader, &plan, vectors.as_ref(), &visible, self.settings)?;
+        found.add_usage(reader, request);
+        let findings = found.findings(reader, is_dense);
+        let ranked = run.rank(&query, &findings)?;
+        let explanation = request.explain.then(|| Explanation::of(plan, &findings, &ranked));
+        let mut answer = best(reader, &query, ranked);
+        answer.explanation = explanation;
+        answer.note = note;
+        Ok(answer)
     }
 
     /// The vectors of the plan's dense queries, or none and what to say about it. None of them, if none is wanted.
@@ -295,8 +334,7 @@ impl Optimizer {
         if texts.is_empty() || reader.is_empty() {
             return (None, None);
         }
-        // One that has just failed is not waited for again: `fill` finds out when it is back.
-        let fault = match self.recent_fault() {
+        let fault = match self.standing_fault() {
             Some(fault) => fault,
             None => match embedder.embed(&texts, Purpose::Query).await {
                 Ok(embedded) => match other_model(reader, plan, &embedded.model) {
@@ -335,7 +373,9 @@ impl Optimizer {
         let mut forms = BTreeSet::new();
         for ranking in [Some(&self.ranking), self.fallback.as_ref()].into_iter().flatten() {
             match plan(ranking.as_ref(), query()) {
-                Ok((_, plan, _)) => forms.extend(plan.subqueries.iter().filter_map(|s| Some(s.dense.as_ref()?.form))),
+                Ok(Planned { plan, .. }) => {
+                    forms.extend(plan.subqueries.iter().filter_map(|s| Some(s.dense.as_ref()?.form)))
+                }
                 Err(error) => self.note_ranking_fault(&error),
             }
         }
@@ -362,14 +402,22 @@ impl Optimizer {
         self.provider.lock().expect("no panic while locked").fault.as_ref().map(|(fault, _)| fault.clone())
     }
 
-    /// The provider's fault, if it is so recent that asking again would only cost time.
-    fn recent_fault(&self) -> Option<String> {
+    /// The provider's fault, if asking again would only cost a search time: when a task finds out that the provider is back,
+    /// or while the fault is recent.
+    fn standing_fault(&self) -> Option<String> {
+        let is_watched = self.is_kept_filled.load(Ordering::Relaxed);
         let health = self.provider.lock().expect("no panic while locked");
-        health.fault.as_ref().filter(|(_, since)| since.elapsed() < 2 * RETRY).map(|(fault, _)| fault.clone())
+        let stands = |(_, since): &&(String, Instant)| is_watched || since.elapsed() < RETRY;
+        health.fault.as_ref().filter(stands).map(|(fault, _)| fault.clone())
     }
 }
 
-type Planned = (RankingQuery, SearchPlan, Box<dyn RankingRun>);
+/// A search that a ranking has planned and will rank.
+struct Planned {
+    query: RankingQuery,
+    plan: SearchPlan,
+    run: Box<dyn RankingRun>,
+}
 
 /// Has `ranking` plan a search; what the ratio rules out is taken from the plan.
 fn plan(ranking: &dyn RankingStrategy, query: RankingQuery) -> Result<Planned, RankingError> {
@@ -382,7 +430,7 @@ fn plan(ranking: &dyn RankingStrategy, query: RankingQuery) -> Result<Planned, R
             subquery.lexical = None;
         }
     }
-    Ok((query, plan, run))
+    Ok(Planned { query, plan, run })
 }
 
 /// Why the vectors of `model` cannot be compared with those of the index, if so.
