@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use vmcp_tests::{
     FakeBackend, Mcp, TestHost,
-    process::{binary, run},
+    process::{binary, run, workspace_dir},
 };
 
 /// Definitions of tools that differ in what they are for.
@@ -225,6 +225,32 @@ async fn eval_on_a_live_catalog_finds_what_clients_find() {
     assert_eq!(answer["tools"].as_array().unwrap().len(), 3);
     assert_eq!(id_of(&answer["tools"][0]["name"]), "all/get_weather");
     assert_eq!(answer["matches"][0]["server"], "all");
+}
+
+/// Two servers offer the same tools; the questions want those of `first`, which nothing but the user's ranking prefers.
+#[tokio::test]
+async fn a_ranking_of_the_users_shows_in_the_comparison() {
+    let golden = Golden::new();
+    let tool = |server: &str, (name, description): &(&str, &str)| json!({ "server": server, "name": name, "description": description });
+    let tools = ["first", "second"].into_iter().flat_map(|server| TOOLS.iter().map(move |row| tool(server, row)));
+    std::fs::write(golden.path("tools.jsonl"), lines(tools)).unwrap();
+    let query = |(index, (name, description)): (usize, &(&str, &str))| json!({ "id": format!("q{index}"), "query": description, "gold": [format!("first/{name}")] });
+    std::fs::write(golden.path("queries.jsonl"), lines(TOOLS.iter().enumerate().map(query))).unwrap();
+    let source = workspace_dir().join("examples/plugins/server-boost.wasm");
+    let config = golden.path("vmcp.yaml");
+    let text = format!(
+        "name: test\nplugins: [{{ name: server-boost, source: {} }}]\n\
+         optimizer: {{ ranking: server-boost, rankingConfig: {{ boost: {{ first: 2 }} }} }}\n",
+        source.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut eval = golden.eval();
+    eval.arg("-c").arg(&config).args(["--ranking", "linear", "--compare", "linear", "server-boost"]);
+    let report = json_of(&mut eval).await;
+    let (rows, compared) = (&report["rows"], &report["comparisons"][0]);
+    assert!(figure(&rows[0], "R@1") < 0.5 && figure(&rows[1], "R@1") > 0.9, "{rows:#}");
+    let gain = compared["figures"].as_array().unwrap().iter().find(|figure| figure["metric"] == "R@1").unwrap();
+    assert!(gain["low"].as_f64().unwrap() > 0.0, "{gain}");
 }
 
 #[tokio::test]

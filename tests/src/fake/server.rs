@@ -33,8 +33,8 @@ pub(super) type Outlet = Arc<dyn Fn(Outgoing) + Send + Sync>;
 
 pub struct FakeServer {
     pub spec: FakeSpec,
-    /// Of tools that have more to say than a fake usually does, by name.
-    definitions: HashMap<String, Value>,
+    /// Of tools that have more to say than a fake usually does, by name, as JSON text.
+    definitions: HashMap<String, Arc<str>>,
     added: Mutex<Vec<FakeTool>>,
     /// Fires when the list of tools changed.
     pub(super) changed: broadcast::Sender<()>,
@@ -48,7 +48,7 @@ pub struct FakeServer {
 impl FakeServer {
     pub fn new(mut spec: FakeSpec) -> Arc<Self> {
         let definitions = spec.tools_file.as_deref().map(read_definitions).unwrap_or_default();
-        let echo = |(name, _): &(String, Value)| FakeTool { name: name.clone(), behaviour: Behaviour::Echo };
+        let echo = |(name, _): &(String, Arc<str>)| FakeTool { name: name.clone(), behaviour: Behaviour::Echo };
         spec.tools.extend(definitions.iter().map(echo));
         Arc::new(Self {
             spec,
@@ -127,7 +127,7 @@ impl FakeServer {
             })),
             _ => Answer::error(-32601, "method not found"),
         };
-        if let (Answer::Result(result), true) = (&mut answer, modern) {
+        if let (Answer::Result(result) | Answer::Tools { rest: result, .. }, true) = (&mut answer, modern) {
             result["resultType"] = json!("complete");
             if method.ends_with("/list") || method == "resources/read" || method == "server/discover" {
                 result["ttlMs"] = json!(1000);
@@ -198,7 +198,7 @@ impl FakeServer {
     }
 
     fn tools(&self, params: &Value) -> Answer {
-        let tools = self.all_tools();
+        let added = self.added.lock().expect("no holder of the lock panics");
         let size = self.spec.page_size.unwrap_or(usize::MAX);
         let start = params["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).unwrap_or(0usize);
         let usual = |tool: &FakeTool| {
@@ -211,15 +211,17 @@ impl FakeServer {
                 "xFuture": { "nested": [1, "two", null] },
             })
         };
-        let page = tools.iter().skip(start).take(size);
-        let page = page.map(|tool| self.definitions.get(&tool.name).cloned().unwrap_or_else(|| usual(tool)));
-        let mut result = json!({ "tools": page.collect::<Vec<_>>() });
+        let page = self.spec.tools.iter().chain(added.iter()).skip(start).take(size);
+        let definition = |tool: &FakeTool| {
+            self.definitions.get(&tool.name).cloned().unwrap_or_else(|| usual(tool).to_string().into())
+        };
+        let mut rest = json!({});
         if self.spec.repeats_cursor {
-            result["nextCursor"] = json!("0");
-        } else if start.saturating_add(size) < tools.len() {
-            result["nextCursor"] = json!((start + size).to_string());
+            rest["nextCursor"] = json!("0");
+        } else if start.saturating_add(size) < self.spec.tools.len() + added.len() {
+            rest["nextCursor"] = json!((start + size).to_string());
         }
-        Answer::Result(result)
+        Answer::Tools { page: page.map(definition).collect(), rest }
     }
 
     fn prompt(&self, params: &Value) -> Answer {
@@ -369,6 +371,11 @@ impl Drop for CallGuard {
 
 enum Answer {
     Result(Value),
+    /// A page of definitions, which may be many, beside the rest of the result.
+    Tools {
+        page: Vec<Arc<str>>,
+        rest: Value,
+    },
     Error(Value),
 }
 
@@ -379,11 +386,11 @@ impl Answer {
 }
 
 /// Definitions with their names, in the order of the file.
-fn read_definitions(file: &Path) -> Vec<(String, Value)> {
+fn read_definitions(file: &Path) -> Vec<(String, Arc<str>)> {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let definition = |line: &str| {
         let definition: Value = serde_json::from_str(line).expect("each line is a definition");
-        (definition["name"].as_str().expect("a tool has a name").to_owned(), definition)
+        (definition["name"].as_str().expect("a tool has a name").to_owned(), line.into())
     };
     text.lines().map(definition).collect()
 }
@@ -392,6 +399,14 @@ fn response(id: &Value, answer: Answer) -> Outgoing {
     let message = match answer {
         Answer::Result(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
         Answer::Error(error) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+        Answer::Tools { page, rest } => {
+            let rest = rest.to_string();
+            let rest = &rest[1..rest.len() - 1];
+            let comma = if rest.is_empty() { "" } else { "," };
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{}]{comma}{rest}}}}}"#, page.join(","));
+            return Outgoing { text, is_response: true };
+        }
     };
     Outgoing { text: message.to_string(), is_response: true }
 }
