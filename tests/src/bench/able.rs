@@ -38,14 +38,18 @@ pub struct Row {
 pub async fn run() -> Vec<Row> {
     let mut rows = Vec::new();
     let fake = || FakeBackend::new().tool("echo", Behaviour::Echo);
+    let usual = Value::Null;
     let backends = [
-        ("modern HTTP", fake().modern().http()),
-        ("modern stdio", fake().modern()),
-        ("legacy HTTP", fake().http()),
-        ("legacy stdio", fake()),
+        ("modern HTTP", fake().modern().http(), usual.clone()),
+        ("modern stdio", fake().modern(), usual.clone()),
+        ("legacy HTTP", fake().http(), usual.clone()),
+        ("legacy stdio", fake(), usual),
+        // Each process serves one call of such a client at a time: what more of them change.
+        ("legacy stdio, 1 process", fake(), json!({ "maxProcesses": 1 })),
+        ("legacy stdio, 16 proc.", fake(), json!({ "maxProcesses": 16 })),
     ];
-    for (name, backend) in backends {
-        let host = TestHost::builder().backend("b", backend).start().await;
+    for (name, backend, keys) in backends {
+        let host = TestHost::builder().backend_with("b", backend, keys).start().await;
         for connections in [1, 32] {
             rows.push(measure(&host.url, name, connections).await);
         }
@@ -85,13 +89,13 @@ async fn call(url: &str, connections: usize, capabilities: &Value, time: Duratio
 /// The rows as people read them.
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<13} {:>5} | {:>11} {:>11} | {:>6} {:>6}\n",
+        "{:<24} {:>5} | {:>11} {:>11} | {:>6} {:>6}\n",
         "backend", "conns", "mute p50 µs", "able p50 µs", "× p50", "× c/s"
     );
     for row in rows {
         writeln!(
             text,
-            "{:<13} {:>5} | {:>11.1} {:>11.1} | {:>6.2} {:>6.2}",
+            "{:<24} {:>5} | {:>11.1} {:>11.1} | {:>6.2} {:>6.2}",
             row.backend, row.connections, row.mute_p50_micros, row.able_p50_micros, row.p50_ratio, row.throughput_ratio
         )
         .expect("a string takes all");

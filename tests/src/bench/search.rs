@@ -26,7 +26,7 @@ use crate::{
     fake::FakeBackend,
     host::{HostBuilder, TestHost, WrittenHost},
     mcp::Mcp,
-    process::free_port,
+    process::{self, free_port},
 };
 
 /// Distinct queries of a measurement.
@@ -225,6 +225,12 @@ async fn check_answers(host: &TestHost, offer: &Offer) -> anyhow::Result<()> {
         let found = reply.result()["structuredContent"]["tools"].as_array().map_or(0, Vec::len);
         ensure!(found > 0, "`{query}` finds nothing among {} tools: {}", offer.definitions.len(), reply.raw);
     }
+    // What a host does once after its start is none of a search's costs.
+    process::eventually("the tokens of all tools are counted", START_PATIENCE, || async {
+        let reply = client.call("find_tool", json!({ "tool_description": offer.queries[0] })).await;
+        reply.result()["structuredContent"]["token_counts"].is_object()
+    })
+    .await;
     Ok(())
 }
 
