@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
     cache::CompileCache,
@@ -24,6 +24,9 @@ const POOLED_TABLES: u32 = 8;
 const POOLED_MEMORIES: u32 = 1;
 const POOLED_TABLE_ELEMENTS: usize = 20_000;
 const POOLED_INSTANCE_BYTES: usize = 1 << 20;
+
+/// What one slot keeps in memory while nobody uses it.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// Largest component file, in bytes: an interpreter of another language inside one takes 20 MB.
 pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
@@ -99,6 +102,11 @@ fn pool() -> PoolingAllocationConfig {
         .max_component_instance_size(POOLED_INSTANCE_BYTES)
         .max_core_instance_size(POOLED_INSTANCE_BYTES)
         .table_elements(POOLED_TABLE_ELEMENTS.min(TABLE_ELEMENTS));
+    // Faulting in the pages of a fresh memory costs more than a small component's work. Where the kernel says which pages an
+    // instance wrote to, those are cleared and stay; elsewhere all up to this size would have to be.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT_BYTES).table_keep_resident(KEPT_BYTES);
+    }
     // A component's memory limit is enforced by its meter. The pool's own would be another, silent one below it.
     #[cfg(target_pointer_width = "64")]
     pool.max_memory_size(1 << 32);
