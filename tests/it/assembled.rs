@@ -30,7 +30,7 @@ pub(crate) fn guest(name: &str) -> Vec<u8> {
 impl Assembled {
     /// Starts what was assembled. The watcher of child processes is the program itself, so that its backends are HTTP ones.
     pub(crate) async fn start(assembly: Assembly) -> Self {
-        let host = assembly.build().await.unwrap();
+        let host = Box::pin(assembly.build()).await.unwrap();
         host.start();
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -374,7 +374,7 @@ impl Optimizer {
         for ranking in [Some(&self.ranking), self.fallback.as_ref()].into_iter().flatten() {
             match plan(ranking.as_ref(), query()) {
                 Ok(Planned { plan, .. }) => {
-                    forms.extend(plan.subqueries.iter().filter_map(|s| Some(s.dense.as_ref()?.form)))
+                    forms.extend(plan.subqueries.iter().filter_map(|s| Some(s.dense.as_ref()?.form)));
                 }
                 Err(error) => self.note_ranking_fault(&error),
             }

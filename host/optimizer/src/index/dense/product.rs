@@ -121,9 +121,10 @@ mod tests {
             let expected: i64 = document.iter().zip(&request).map(|(a, b)| i64::from(*a) * i64::from(*b)).sum();
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let expected = expected as f64;
-            prop_assert_eq!(Request::new(request.clone().into()).product(&document), expected);
-            let portable = Request { numbers: request.into(), dot: lanes };
-            prop_assert_eq!(portable.product(&document), expected);
+            let portable = Request { numbers: request.clone().into(), dot: lanes };
+            for request in [Request::new(request.into()), portable] {
+                prop_assert!((request.product(&document) - expected).abs() < 0.5);
+            }
         }
     }
 }
