@@ -14,3 +14,11 @@ pub mod uri_template;
 
 /// An error of any kind, as the `source` of one of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error and its nearest cause in one line, for people.
+pub fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

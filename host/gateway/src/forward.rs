@@ -12,6 +12,7 @@ use vmcp_backend::{Backend, BackendRequest, BackendState, EventSender, ServerMes
 use vmcp_core::{
     call::{CallError, Reply},
     json::RawJson,
+    with_cause,
 };
 use vmcp_mcp::{
     bridge::{
@@ -267,11 +268,6 @@ pub(crate) async fn era_of(backend: &Backend) -> Result<Era, RpcError> {
 
 /// A call without a reply, as the client sees it.
 pub(crate) fn no_reply(error: &CallError) -> RpcError {
-    let mut message = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        message.push_str(": ");
-        message.push_str(&source.to_string());
-    }
-    RpcError::new(BACKEND_FAILED, message)
+    RpcError::new(BACKEND_FAILED, with_cause(error))
         .with_data(serde_json::json!({ "backend": error.backend().as_str(), "kind": error.kind() }))
 }

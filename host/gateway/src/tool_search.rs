@@ -17,6 +17,7 @@ use vmcp_core::{
     call::Reply,
     catalog::{Catalog, Entry},
     json::RawJson,
+    with_cause,
 };
 use vmcp_mcp::{era::Era, object::Object};
 use vmcp_optimizer::{
@@ -157,10 +158,7 @@ impl ToolSearch {
         };
         let answer = match self.optimizer.search(search).await {
             Ok(answer) => answer,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                return refusal(era, &format!("{error}{cause}"));
-            }
+            Err(error) => return refusal(era, &with_cause(&error)),
         };
         // The index may be of a newer catalog than this request's.
         let (tools, entries): (Vec<_>, Vec<_>) = (answer.tools.into_iter())

@@ -138,7 +138,8 @@ impl Index {
     }
 
     /// Serves `form` with no vectors any more.
-    pub fn forget_vectors(&self, form: DocumentForm) {
+    #[cfg(test)]
+    fn forget_vectors(&self, form: DocumentForm) {
         let _writer = self.writer();
         let mut next = Snapshot::clone(&self.snapshot());
         next.set_dense(form, None);

@@ -75,12 +75,14 @@ pub async fn embedder(config: &OptimizerConfig) -> anyhow::Result<Option<Arc<dyn
         || Url::parse(config.embedding_service.as_deref().unwrap_or_default()).context("`optimizer.embeddingService`");
     let model = config.embedding_model.clone().unwrap_or_default();
     let provider = config.provider();
-    if config.hybrid_search_semantic_ratio.value() <= 0.0 {
+    let is_wanted = provider != EmbeddingProvider::None && config.hybrid_search_semantic_ratio.value() > 0.0;
+    if !is_wanted {
         return Ok(None);
     }
     let connected = async || -> anyhow::Result<Arc<dyn Embedder>> {
         Ok(match provider {
-            EmbeddingProvider::Builtin | EmbeddingProvider::None => Arc::new(Builtin::new()) as Arc<dyn Embedder>,
+            EmbeddingProvider::None => unreachable!("nothing is connected where none is wanted"),
+            EmbeddingProvider::Builtin => Arc::new(Builtin::new()) as Arc<dyn Embedder>,
             EmbeddingProvider::Tei => Arc::new(Tei::connect(TeiOptions::new(url()?, timeout)).await?),
             EmbeddingProvider::Openai => {
                 let mut options = OpenAiOptions::new(url()?, model, timeout);
@@ -92,13 +94,8 @@ pub async fn embedder(config: &OptimizerConfig) -> anyhow::Result<Option<Arc<dyn
             EmbeddingProvider::Local => local_model(model).await?,
         })
     };
-    match provider {
-        EmbeddingProvider::None => Ok(None),
-        provider => {
-            let failed = || format!("`optimizer.embeddingProvider: {}` does not work", provider.name());
-            Ok(Some(connected().await.with_context(failed)?))
-        }
-    }
+    let failed = || format!("`optimizer.embeddingProvider: {}` does not work", provider.name());
+    connected().await.map(Some).with_context(failed)
 }
 
 fn headers(config: &OptimizerConfig) -> anyhow::Result<HeaderMap> {

@@ -51,7 +51,6 @@ async fn searches_go_by_words_while_the_server_fails_and_by_meaning_after_it() {
             let note = note(&client, query).await.unwrap_or_else(|| panic!("{fault:?} is kept secret"));
             assert!(note.contains("searched by words only") && note.contains(reason), "{fault:?}: {note}");
         }
-        // One request found out; the searches after it did not wait for another.
         let status = search_status(&host).await;
         assert!(status["providerFault"].as_str().is_some_and(|fault| fault.contains(reason)), "{status}");
         assert_eq!(status["searchesWithoutVectors"], 2);

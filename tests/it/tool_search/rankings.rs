@@ -1,7 +1,5 @@
 //! What a ranking is told reaches it, what it decides reaches clients, and without one nothing answers.
 
-use std::cmp::Ordering;
-
 use serde_json::{Value, json};
 use vmcp_tests::{
     FakeBackend, Mcp, TestHost,
@@ -41,7 +39,7 @@ fn order_of(explanation: &Value, arm: &str) -> Vec<String> {
     };
     let name = |candidate: &Value| candidate["name"].as_str().unwrap().to_owned();
     let mut found: Vec<_> = candidates.iter().map(|candidate| (score(candidate), name(candidate))).collect();
-    found.sort_by(|(a, one), (b, other)| b.partial_cmp(a).unwrap_or(Ordering::Equal).then_with(|| one.cmp(other)));
+    found.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
     found.into_iter().map(|(_, name)| name).take(8).collect()
 }
 

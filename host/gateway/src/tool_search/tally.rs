@@ -28,12 +28,11 @@ pub(super) struct Tally {
 /// A catalog whose tokens nobody has counted yet.
 struct Uncounted {
     generation: u64,
-    baseline: u64,
     entries: Vec<Arc<Entry>>,
     shown: Vec<RawJson>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Costs {
     generation: u64,
     /// In the reference's measure.
@@ -57,19 +56,19 @@ impl Tally {
         let baseline = entries.iter().map(|entry| estimate(entry.definition.as_str())).sum();
         let generation = catalog.generation;
         self.now.store(Arc::new(Costs { generation, baseline, tokens: None }));
-        let uncounted = Uncounted { generation, baseline, entries, shown: shown.to_vec() };
+        let uncounted = Uncounted { generation, entries, shown: shown.to_vec() };
         *self.uncounted.lock().expect("no panic while locked") = Some(uncounted);
     }
 
     /// Counts the tokens of what was taken, in the background.
     pub(super) fn count(&self) {
         let uncounted = self.uncounted.lock().expect("no panic while locked").take();
-        let Some(Uncounted { generation, baseline, entries, shown }) = uncounted else { return };
+        let Some(Uncounted { generation, entries, shown }) = uncounted else { return };
         let (now, counted) = (self.now.clone(), self.counted.clone());
         drop(tokio::task::spawn_blocking(move || {
             let tokens = count_tokens(&entries, &shown, &mut counted.lock().expect("no panic while locked"));
             now.rcu(|costs| match costs.generation == generation {
-                true => Arc::new(Costs { generation, baseline, tokens: tokens.clone() }),
+                true => Arc::new(Costs { tokens: tokens.clone(), ..Costs::clone(costs) }),
                 false => costs.clone(),
             });
         }));

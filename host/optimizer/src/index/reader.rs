@@ -50,11 +50,6 @@ impl Reader {
         Visible::Only(self.documents().filter(|(_, document)| accept(document)).map(|(slot, _)| slot).collect())
     }
 
-    /// The documents of these advertised names; unknown ones do not count.
-    pub fn visible_names<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Visible {
-        Visible::Only(names.into_iter().filter_map(|name| self.slot(name)).collect())
-    }
-
     /// The best documents of each search by words, with scores above 0, best first, ties by slot.
     ///
     /// What the searches have in common is computed once. Searches in [`DocumentForm::Standard`] take fractions of a millisecond;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use vmcp_core::with_cause;
 use vmcp_store::{
     Database, Format, Location, Opened, StoreError,
     rusqlite::{Connection, OptionalExtension, Result as SqlResult, Transaction, params},
@@ -75,7 +76,7 @@ impl Cache {
         let (opened, lost) = match Database::open(location, &FORMAT) {
             Ok(opened) => (opened, None),
             Err(error) if error.is_full() || error.is_busy() => {
-                (Database::open(Location::Memory, &FORMAT)?, Some(reason(&error)))
+                (Database::open(Location::Memory, &FORMAT)?, Some(with_cause(&error)))
             }
             Err(error) => return Err(error),
         };
@@ -231,7 +232,7 @@ impl Cache {
                 state.storage = Storage::File(path.to_owned());
             }
             (Err(error), storage) => {
-                let reason = reason(error);
+                let reason = with_cause(error);
                 if !matches!(storage, Storage::Lost { .. }) {
                     tracing::warn!(file = %path.display(), %reason, "cannot write the index file; going on in memory");
                 }
@@ -240,12 +241,6 @@ impl Cache {
             (Ok(_), _) => {}
         }
     }
-}
-
-/// The error and what caused it, in one line.
-fn reason(error: &StoreError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// What has to happen for the rows to be those of the documents.

@@ -16,7 +16,10 @@ use tokio::{
     time::sleep,
 };
 use tracing::{info, warn};
-use vmcp_core::ranking::{DocumentForm, Ranked, RankingError, RankingQuery, RankingRun, RankingStrategy, SearchPlan};
+use vmcp_core::{
+    ranking::{DocumentForm, Ranked, RankingError, RankingQuery, RankingRun, RankingStrategy, SearchPlan},
+    with_cause,
+};
 use vmcp_store::StoreError;
 
 use super::{
@@ -37,7 +40,7 @@ const LISTED_SERVERS: usize = 50;
 /// What an engine is made of.
 pub struct OptimizerOptions {
     pub index: Index,
-    /// What turns texts into vectors; none searches by words only.
+    /// What turns texts into vectors; none searches by words only, and so does a ratio of 0, for which plans ask no vectors.
     pub embedder: Option<Arc<dyn Embedder>>,
     pub ranking: Arc<dyn RankingStrategy>,
     /// Answers when `ranking` fails.
@@ -163,7 +166,7 @@ impl Optimizer {
     /// # Errors
     /// If the provider fails; searches go by words until a later fill succeeds.
     pub async fn fill(&self) -> Result<(), EmbedError> {
-        let Some(embedder) = self.wanted_embedder() else { return Ok(()) };
+        let Some(embedder) = &self.embedder else { return Ok(()) };
         let began = Instant::now();
         self.ask_again(embedder.as_ref()).await?;
         let now = self.provider.lock().expect("no panic while locked").now.take();
@@ -282,7 +285,7 @@ impl Optimizer {
             limit: request.limit.unwrap_or(u32::MAX).min(self.settings.max_tools),
         };
         let (engine, ranking, request) = (self.clone(), ranking.clone(), request.clone());
-        if self.wanted_embedder().is_none_or(|embedder| embedder.is_built_in()) {
+        if self.embedder.as_ref().is_none_or(|embedder| embedder.is_built_in()) {
             // Nothing is waited for in the middle, so one thread does all of it.
             return blocking(move || {
                 let planned = plan(ranking.as_ref(), query)?;
@@ -322,7 +325,7 @@ impl Optimizer {
 
     /// The vectors of the plan's dense queries, or none and what to say about it. None of them, if none is wanted.
     async fn query_vectors(&self, reader: &Reader, plan: &SearchPlan) -> (Option<QueryVectors>, Option<String>) {
-        let Some(embedder) = self.wanted_embedder() else { return (None, None) };
+        let Some(embedder) = &self.embedder else { return (None, None) };
         let mut texts: Vec<_> = plan
             .subqueries
             .iter()
@@ -357,11 +360,6 @@ impl Optimizer {
         (None, Some(format!("searched by words only: {fault}")))
     }
 
-    /// The provider, if the configuration gives meaning any weight.
-    fn wanted_embedder(&self) -> Option<&Arc<dyn Embedder>> {
-        self.embedder.as_ref().filter(|_| self.settings.semantic_ratio > 0.0)
-    }
-
     /// The document forms that the rankings want vectors of: seen by having each plan a search.
     fn wanted_forms(&self) -> BTreeSet<DocumentForm> {
         let query = || RankingQuery {
@@ -384,9 +382,8 @@ impl Optimizer {
 
     fn note_ranking_fault(&self, fault: &RankingError) {
         self.ranking_faults.fetch_add(1, Ordering::Relaxed);
-        let cause = std::error::Error::source(fault).map(ToString::to_string).unwrap_or_default();
-        warn!(%fault, cause, "a ranking failed");
-        let text = if cause.is_empty() { fault.to_string() } else { format!("{fault}: {cause}") };
+        let text = with_cause(fault);
+        warn!(fault = text, "a ranking failed");
         *self.ranking_fault.lock().expect("no panic while locked") = Some(text);
     }
 

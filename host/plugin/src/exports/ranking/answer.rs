@@ -35,9 +35,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_candidates_are_ranked_each_once_with_a_number() {
-        let candidate = |id| Candidate {
+    fn candidate(id: u32) -> Candidate<'static> {
+        Candidate {
             id,
             name: "search",
             backend: "github",
@@ -47,7 +46,11 @@ mod tests {
             similar: Vec::new(),
             usage: Usage::default(),
             pinned: false,
-        };
+        }
+    }
+
+    #[test]
+    fn only_candidates_are_ranked_each_once_with_a_number() {
         let candidates = [candidate(3), candidate(5)];
         let check = |ranked: &[(u32, f64)], expected: Result<&[u32], &str>| {
             let ranked =
@@ -66,17 +69,7 @@ mod tests {
 
     #[test]
     fn long_reasons_are_cut_between_characters() {
-        let candidates = [Candidate {
-            id: 1,
-            name: "search",
-            backend: "github",
-            description: "",
-            annotations: "",
-            hits: Vec::new(),
-            similar: Vec::new(),
-            usage: Usage::default(),
-            pinned: false,
-        }];
+        let candidates = [candidate(1)];
         let why = "x".to_owned() + &"ü".repeat(MAX_WHY_BYTES);
         let ranked = wit::Ranked { id: 1, score: 1.0, why, extra: String::new() };
         let ranked = from_wit(vec![ranked], &candidates).unwrap();
