@@ -51,7 +51,7 @@
 //!
 //! impl RankingStrategy for Careful {
 //!     fn plan(&self, query: &Query) -> Result<Plan, RankingError> {
-//!         Ok(Plan { subqueries: vec![Subquery::new(0, query.terms(), &query.text, 50)], similar_from: None })
+//!         Ok(Plan::new([Subquery::new(0, query.terms(), &query.text, 50)]))
 //!     }
 //!
 //!     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

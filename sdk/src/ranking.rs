@@ -26,7 +26,7 @@ pub use self::{
     clauses::clauses,
     fusion::{Fusion, dense_share, reciprocal_ranks},
     lists::{List, min_max, standard_scores},
-    plan::{Column, DenseQuery, DocumentForm, LexicalQuery, MatchMode, Plan, Subquery, Term, WeightedColumn},
+    plan::{Column, DenseQuery, DocumentForm, LexicalQuery, MatchMode, Plan, Subquery, Term, Texts, WeightedColumn},
     why::why,
     words::{STOP_WORDS, distinct, without_stop_words, words},
 };
@@ -78,14 +78,23 @@ pub struct Query {
     pub semantic_ratio: f64,
     /// Tools that the host will answer with at most. More may be ranked; the host cuts.
     pub limit: usize,
+    /// Whether the client wants to know why each tool was found. Otherwise nobody reads [`Ranked::why`].
+    pub explain: bool,
     /// JSON text with what later hosts say beyond the fields above; empty when there is nothing.
     pub extra: String,
 }
 
 impl Query {
-    /// A query for `text` with the defaults of the host: both arms count, 8 tools are wanted. For unit tests.
+    /// A query for `text` with the defaults of the host: both arms count, 8 tools and no reasons are wanted. For unit tests.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), keywords: Vec::new(), semantic_ratio: 0.5, limit: 8, extra: String::new() }
+        Self {
+            text: text.into(),
+            keywords: Vec::new(),
+            semantic_ratio: 0.5,
+            limit: 8,
+            explain: false,
+            extra: String::new(),
+        }
     }
 }
 
@@ -127,7 +136,8 @@ pub struct Candidate {
     pub id: u32,
     /// The advertised name.
     pub name: String,
-    /// Name of the backend, or of the part of the host, that it belongs to.
+    /// Name of the backend, or of the part of the host, that it belongs to. This and the next two are empty where
+    /// [`Plan::texts`] did not ask for them.
     pub backend: String,
     /// Empty when it has none.
     pub description: String,

@@ -32,6 +32,8 @@ pub struct RankingQuery {
     pub semantic_ratio: f64,
     /// Tools that will be answered with at most.
     pub limit: u32,
+    /// Whether somebody reads [`Ranked::why`].
+    pub explain: bool,
 }
 
 /// A field of the indexed documents.
@@ -129,6 +131,17 @@ pub struct SearchPlan {
     pub subqueries: Vec<Subquery>,
     /// Have each candidate list the others whose cosine is at least this.
     pub similar_from: Option<f64>,
+    /// Texts that `rank` reads.
+    pub texts: Texts,
+}
+
+/// What candidates carry beside their names and numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Texts {
+    pub backend: bool,
+    pub description: bool,
+    pub annotations: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -162,10 +175,11 @@ pub struct Similarity {
 pub struct Candidate<'a> {
     pub id: u32,
     pub name: &'a str,
-    pub backend: &'a str,
-    pub description: &'a str,
+    /// This and the next two: none where the plan did not ask for them.
+    pub backend: Option<&'a str>,
+    pub description: Option<&'a str>,
     /// JSON text, or empty.
-    pub annotations: &'a str,
+    pub annotations: Option<&'a str>,
     pub hits: Vec<Hit>,
     pub similar: Vec<Similarity>,
     pub usage: Usage,

@@ -24,7 +24,7 @@ use vmcp_optimizer::{
     call_tool::{self, CALL_TOOL},
     document::ToolDocument,
     find_tool::{self, FIND_TOOL, FindRequest},
-    search::{Optimizer, OptimizerStatus, SearchRequest, VisibleTools},
+    search::{Optimizer, OptimizerStatus, Reasons, SearchRequest, VisibleTools},
 };
 
 use self::{arguments::ArgumentCheck, tally::Tally, usage::UsageLog};
@@ -154,7 +154,7 @@ impl ToolSearch {
             visible: VisibleTools::All,
             usage: Arc::new(move |name| usage.of(name)),
             pinned: self.pinned.clone(),
-            explain: false,
+            reasons: if request.explain { Reasons::Words } else { Reasons::None },
         };
         let answer = match self.optimizer.search(search).await {
             Ok(answer) => answer,

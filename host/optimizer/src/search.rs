@@ -33,8 +33,7 @@ pub struct SearchRequest {
     pub usage: UsageOf,
     /// Advertised names of the tools that clients see without searching.
     pub pinned: Arc<[String]>,
-    /// Whether to say how each candidate was found.
-    pub explain: bool,
+    pub reasons: Reasons,
 }
 
 impl SearchRequest {
@@ -48,9 +47,20 @@ impl SearchRequest {
             visible: VisibleTools::All,
             usage: Arc::new(|_| Usage::default()),
             pinned: Arc::default(),
-            explain: false,
+            reasons: Reasons::None,
         }
     }
+}
+
+/// What a search says of why it found what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reasons {
+    #[default]
+    None,
+    /// The ranking's words for each tool.
+    Words,
+    /// These, and [how each candidate was found](Explanation).
+    All,
 }
 
 /// Which tools an identity may see.

@@ -44,8 +44,8 @@ fn measure(bencher: Bencher, name: &str, text: &str) {
     let ranking = ranking(name);
     let query = query(text);
     let plan = ranking.begin().unwrap().plan(&query).unwrap();
-    let texts: Vec<(String, String)> = (0..CANDIDATES).map(texts).collect();
-    let candidates = texts.iter().enumerate().map(|(number, texts)| candidate(number, texts, &plan)).collect();
+    let all: Vec<(String, String)> = (0..CANDIDATES).map(texts).collect();
+    let candidates = all.iter().enumerate().map(|(number, texts)| candidate(number, texts, &plan)).collect();
     let findings = Findings { candidates, dense: true };
     bencher.bench(|| {
         let mut run = ranking.begin().unwrap();
@@ -69,7 +69,7 @@ fn ranking(name: &str) -> Arc<dyn RankingStrategy> {
 }
 
 fn query(text: &str) -> RankingQuery {
-    RankingQuery { text: text.into(), keywords: Vec::new(), semantic_ratio: 0.5, limit: 8 }
+    RankingQuery { text: text.into(), keywords: Vec::new(), semantic_ratio: 0.5, limit: 8, explain: false }
 }
 
 fn texts(number: usize) -> (String, String) {
@@ -91,9 +91,9 @@ fn candidate<'a>(number: usize, (name, description): &'a (String, String), plan:
     Candidate {
         id: u32::try_from(number).unwrap(),
         name,
-        backend: "github",
-        description,
-        annotations: r#"{"readOnlyHint":true,"openWorldHint":false}"#,
+        backend: plan.texts.backend.then_some("github"),
+        description: plan.texts.description.then_some(description),
+        annotations: plan.texts.annotations.then_some(r#"{"readOnlyHint":true,"openWorldHint":false}"#),
         hits,
         similar: Vec::new(),
         usage: Usage { calls: 3, failures: 0, idle: Some(Duration::from_mins(1)) },

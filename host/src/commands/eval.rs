@@ -11,7 +11,7 @@ use vmcp_config::Loaded;
 use vmcp_host::search::{Rankings, optimizer, rankings_named};
 use vmcp_optimizer::{
     eval::{Comparison, Costs, GoldenSet, Metric, Run, Summary, measure, read_queries},
-    search::{Optimizer, SearchRequest},
+    search::{Optimizer, Reasons, SearchRequest},
     tokens::TokenCounter,
 };
 
@@ -195,7 +195,7 @@ async fn explain(
             let bar = report::search::progress(&title);
             let engine = engine(arguments, set, contestant, &bar).await?;
             bar.finish_and_clear();
-            let answer = engine.search(SearchRequest { explain: true, ..SearchRequest::new(query) }).await?;
+            let answer = engine.search(SearchRequest { reasons: Reasons::All, ..SearchRequest::new(query) }).await?;
             let explanation = answer.explanation.context("the search was not explained")?;
             match arguments.json {
                 true => explanations.push(json!({

@@ -9,8 +9,8 @@ mod addresses;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vmcp_sdk::ranking::{
-    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, Term, clauses,
-    dense_share, standard_scores,
+    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, Term, Texts,
+    clauses, dense_share, standard_scores,
 };
 
 /// The subquery of the whole request; those of the clauses follow.
@@ -50,7 +50,7 @@ impl RankingStrategy for ClauseBlend {
         let pool = clause_pool(clauses.len());
         let of_clauses =
             clauses.into_iter().zip(WHOLE + 1..).map(|(clause, id)| Subquery::new(id, Term::of(clause), clause, pool));
-        Ok(Plan { subqueries: std::iter::once(whole).chain(of_clauses).collect(), similar_from: None })
+        Ok(Plan::new(std::iter::once(whole).chain(of_clauses)).reading(Texts::for_reasons(&query)))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

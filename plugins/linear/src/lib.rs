@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vmcp_sdk::ranking::{
-    Arm, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, dense_share, min_max,
+    Arm, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, Texts, dense_share, min_max,
 };
 
 /// Best hits of each arm that count.
@@ -22,7 +22,7 @@ struct Linear {}
 impl RankingStrategy for Linear {
     fn plan(&self, query: &Query) -> Result<Plan, RankingError> {
         let subquery = Subquery::new(0, query.terms(), &query.text, POOL);
-        Ok(Plan { subqueries: vec![subquery], similar_from: None })
+        Ok(Plan::new([subquery]).reading(Texts::for_reasons(query)))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vmcp_sdk::ranking::{
-    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, dense_share,
-    reciprocal_ranks,
+    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, Texts,
+    dense_share, reciprocal_ranks,
 };
 
 /// Best hits of each arm that count.
@@ -30,7 +30,7 @@ impl Default for ReciprocalRanks {
 impl RankingStrategy for ReciprocalRanks {
     fn plan(&self, query: &Query) -> Result<Plan, RankingError> {
         let subquery = Subquery::new(0, query.terms(), &query.text, POOL);
-        Ok(Plan { subqueries: vec![subquery], similar_from: None })
+        Ok(Plan::new([subquery]).reading(Texts::for_reasons(query)))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

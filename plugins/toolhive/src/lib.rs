@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use vmcp_sdk::ranking::{
     Arm, Candidate, DenseQuery, DocumentForm, Findings, LexicalQuery, Plan, Query, Ranked, RankingError,
-    RankingStrategy, Subquery, Term, distinct, why,
+    RankingStrategy, Subquery, Term, Texts, distinct, why,
 };
 
 /// Words that nearly every tool has, sorted; they are not searched for.
@@ -65,7 +65,7 @@ impl RankingStrategy for Toolhive {
             // Without meaning, words fill the whole answer.
             pool: pool(query.limit),
         });
-        Ok(Plan { subqueries: dense.into_iter().chain(lexical).collect(), similar_from: None })
+        Ok(Plan::new(dense.into_iter().chain(lexical)).reading(Texts::for_reasons(query)))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

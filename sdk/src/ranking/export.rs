@@ -4,7 +4,7 @@ use std::{any::Any, cell::RefCell, marker::PhantomData, rc::Rc};
 
 use super::{
     Arm, Candidate, Column, DenseQuery, DocumentForm, Findings, Hit, LexicalQuery, MatchMode, Plan, Query, Ranked,
-    RankingError, RankingStrategy, Similarity, Subquery, Term, WeightedColumn,
+    RankingError, RankingStrategy, Similarity, Subquery, Term, Texts, WeightedColumn,
 };
 use crate::{
     bindings::ranking::exports::vmcp::ranking::ranking_strategy as wit,
@@ -58,6 +58,7 @@ impl From<wit::Query> for Query {
             keywords: query.keywords,
             semantic_ratio: query.semantic_ratio,
             limit: query.limit as usize,
+            explain: query.explain,
             extra: query.extra,
         }
     }
@@ -65,13 +66,29 @@ impl From<wit::Query> for Query {
 
 impl From<wit::Findings> for Findings {
     fn from(findings: wit::Findings) -> Self {
-        Self { candidates: findings.candidates.into_iter().map(Candidate::from).collect(), dense: findings.dense }
+        let mut hits = findings.hits.into_iter().map(Hit::from);
+        let mut similar = findings.similar.into_iter().map(Similarity::from);
+        let candidate = |candidate: wit::Candidate| Candidate {
+            id: candidate.id,
+            name: candidate.name,
+            backend: candidate.backend.unwrap_or_default(),
+            description: candidate.description.unwrap_or_default(),
+            annotations: candidate.annotations.unwrap_or_default(),
+            hits: hits.by_ref().take(candidate.hits as usize).collect(),
+            similar: similar.by_ref().take(candidate.similar as usize).collect(),
+            calls: candidate.calls,
+            failures: candidate.failures,
+            idle_seconds: candidate.idle_seconds,
+            pinned: candidate.pinned,
+            extra: candidate.extra.unwrap_or_default(),
+        };
+        Self { candidates: findings.candidates.into_iter().map(candidate).collect(), dense: findings.dense }
     }
 }
 
-impl From<wit::Candidate> for Candidate {
-    fn from(candidate: wit::Candidate) -> Self {
-        let hit = |hit: wit::Hit| Hit {
+impl From<wit::Hit> for Hit {
+    fn from(hit: wit::Hit) -> Self {
+        Self {
             subquery: hit.subquery,
             arm: match hit.arm {
                 wit::Arm::Lexical => Arm::Lexical,
@@ -79,22 +96,13 @@ impl From<wit::Candidate> for Candidate {
             },
             score: hit.score,
             rank: hit.rank,
-        };
-        let similarity = |other: wit::Similarity| Similarity { id: other.id, cosine: other.cosine };
-        Self {
-            id: candidate.id,
-            name: candidate.name,
-            backend: candidate.backend,
-            description: candidate.description,
-            annotations: candidate.annotations,
-            hits: candidate.hits.into_iter().map(hit).collect(),
-            similar: candidate.similar.into_iter().map(similarity).collect(),
-            calls: candidate.calls,
-            failures: candidate.failures,
-            idle_seconds: candidate.idle_seconds,
-            pinned: candidate.pinned,
-            extra: candidate.extra,
         }
+    }
+}
+
+impl From<wit::Similarity> for Similarity {
+    fn from(other: wit::Similarity) -> Self {
+        Self { id: other.id, cosine: other.cosine }
     }
 }
 
@@ -103,8 +111,20 @@ impl From<Plan> for wit::SearchPlan {
         Self {
             subqueries: plan.subqueries.into_iter().map(wit::Subquery::from).collect(),
             similar_from: plan.similar_from,
+            texts: plan.texts.into(),
             extra: String::new(),
         }
+    }
+}
+
+impl From<Texts> for wit::CandidateTexts {
+    fn from(Texts { backend, description, annotations }: Texts) -> Self {
+        let wanted = [(backend, Self::BACKEND), (description, Self::DESCRIPTION), (annotations, Self::ANNOTATIONS)];
+        wanted
+            .into_iter()
+            .filter(|(is_wanted, _)| *is_wanted)
+            .map(|(_, text)| text)
+            .fold(Self::empty(), |all, text| all | text)
     }
 }
 

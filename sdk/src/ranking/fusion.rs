@@ -41,7 +41,8 @@ impl<'a> Fusion<'a> {
         }
     }
 
-    /// All candidates by their sums, ties by name, then by id. The first [`limit`](Query::limit) of them say [`why`].
+    /// All candidates by their sums, ties by name, then by id. If the client wants reasons, the first
+    /// [`limit`](Query::limit) of them say [`why`].
     pub fn into_ranked(self, query: &Query) -> Vec<Ranked> {
         let mut ordered: Vec<(f64, &Candidate)> = self.sums.into_iter().zip(&self.findings.candidates).collect();
         ordered.sort_unstable_by(|(a, one), (b, other)| {

@@ -8,12 +8,49 @@ const MAX_TERMS: usize = 256;
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// The searches of one query.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// At most 32.
     pub subqueries: Vec<Subquery>,
     /// Have each candidate list the others whose vectors' cosine is at least this.
     pub similar_from: Option<f64>,
+    /// Texts of the candidates that [`rank`](super::RankingStrategy::rank) reads.
+    pub texts: Texts,
+}
+
+impl Plan {
+    /// These searches, candidates without similarities and with [all texts](Texts::ALL).
+    pub fn new(subqueries: impl IntoIterator<Item = Subquery>) -> Self {
+        Self { subqueries: subqueries.into_iter().collect(), similar_from: None, texts: Texts::ALL }
+    }
+
+    /// The same with these texts alone.
+    #[must_use]
+    pub fn reading(self, texts: Texts) -> Self {
+        Self { texts, ..self }
+    }
+}
+
+/// What candidates carry beside their names and numbers. Each text is copied for each candidate, of which there are hundreds, so
+/// a ranking that reads less is faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// [`Candidate::backend`](super::Candidate::backend).
+    pub backend: bool,
+    /// [`Candidate::description`](super::Candidate::description).
+    pub description: bool,
+    /// [`Candidate::annotations`](super::Candidate::annotations).
+    pub annotations: bool,
+}
+
+impl Texts {
+    /// All of them.
+    pub const ALL: Self = Self { backend: true, description: true, annotations: true };
+
+    /// Those that [`Fusion::into_ranked`](super::Fusion::into_ranked) and [`why`](super::why) read.
+    pub fn for_reasons(query: &Query) -> Self {
+        Self { description: query.explain, ..Self::default() }
+    }
 }
 
 /// One search, through one arm or both.

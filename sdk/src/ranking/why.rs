@@ -8,8 +8,12 @@ const MAX_NAMED: usize = 3;
 const CLOSE: u32 = 10;
 
 /// A reason per candidate, from what can be seen of it: which of the request's words are in its name or description, and
-/// whether it is high up in a list by meaning. E.g. ``name matches `search`, `issues`; meaning close``.
+/// whether it is high up in a list by meaning. E.g. ``name matches `search`, `issues`; meaning close``. Empty ones when the query
+/// wants none.
 pub fn why<'a>(query: &Query, candidates: impl IntoIterator<Item = &'a Candidate>) -> Vec<String> {
+    if !query.explain {
+        return candidates.into_iter().map(|_| String::new()).collect();
+    }
     let wanted = query.keywords.iter().fold(words(&query.text), |mut wanted, keyword| {
         wanted.extend(words(keyword));
         wanted
@@ -62,7 +66,9 @@ mod tests {
         let check = |query: &str, name: &str, description: &str, arms: &[(Arm, u32)], expected: &str| {
             let hits: Vec<Hit> = arms.iter().map(|&(arm, rank)| Hit { subquery: 0, arm, score: 0.5, rank }).collect();
             let candidate = Candidate { description: description.into(), ..Candidate::new(0, "backend", name, &hits) };
-            assert_eq!(why(&Query::new(query), [&candidate]), [expected]);
+            let query = Query { explain: true, ..Query::new(query) };
+            assert_eq!(why(&query, [&candidate]), [expected]);
+            assert_eq!(why(&Query { explain: false, ..query }, [&candidate]), [""]);
         };
         let (words, meaning) = ((Arm::Lexical, 1), (Arm::Dense, 3));
         check(

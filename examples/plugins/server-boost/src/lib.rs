@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vmcp_sdk::ranking::{
-    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, dense_share,
-    min_max,
+    Arm, ConfigProblem, Findings, Fusion, Plan, Query, Ranked, RankingError, RankingStrategy, Subquery, Texts,
+    dense_share, min_max,
 };
 
 /// Best hits of each arm that count.
@@ -30,7 +30,7 @@ struct ServerBoost {
 impl RankingStrategy for ServerBoost {
     fn plan(&self, query: &Query) -> Result<Plan, RankingError> {
         let subquery = Subquery::new(0, query.terms(), &query.text, POOL);
-        Ok(Plan { subqueries: vec![subquery], similar_from: None })
+        Ok(Plan::new([subquery]).reading(Texts { backend: true, ..Texts::for_reasons(query) }))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

@@ -23,7 +23,7 @@ use vmcp_core::{
 use vmcp_store::StoreError;
 
 use super::{
-    Explanation, FoundTool, SearchAnswer, SearchError, SearchRequest, VisibleTools,
+    Explanation, FoundTool, Reasons, SearchAnswer, SearchError, SearchRequest, VisibleTools,
     findings::{QueryVectors, find},
 };
 use crate::{
@@ -283,6 +283,7 @@ impl Optimizer {
             keywords: request.keywords.clone(),
             semantic_ratio: self.settings.semantic_ratio,
             limit: request.limit.unwrap_or(u32::MAX).min(self.settings.max_tools),
+            explain: request.reasons != Reasons::None,
         };
         let (engine, ranking, request) = (self.clone(), ranking.clone(), request.clone());
         if self.embedder.as_ref().is_none_or(|embedder| embedder.is_built_in()) {
@@ -314,9 +315,9 @@ impl Optimizer {
         let is_dense = vectors.is_some();
         let mut found = find(reader, &plan, vectors.as_ref(), &visible, self.settings)?;
         found.add_usage(reader, request);
-        let findings = found.findings(reader, is_dense);
+        let findings = found.into_findings(reader, is_dense, plan.texts);
         let ranked = run.rank(&query, &findings)?;
-        let explanation = request.explain.then(|| Explanation::of(plan, &findings, &ranked));
+        let explanation = (request.reasons == Reasons::All).then(|| Explanation::of(plan, reader, &findings, &ranked));
         let mut answer = best(reader, &query, ranked);
         answer.explanation = explanation;
         answer.note = note;
@@ -367,6 +368,7 @@ impl Optimizer {
             keywords: Vec::new(),
             semantic_ratio: self.settings.semantic_ratio,
             limit: self.settings.max_tools,
+            explain: false,
         };
         let mut forms = BTreeSet::new();
         for ranking in [Some(&self.ranking), self.fallback.as_ref()].into_iter().flatten() {

@@ -2,6 +2,8 @@
 
 use vmcp_core::ranking::{Findings, Hit, Ranked, SearchPlan};
 
+use crate::index::{Reader, Slot};
+
 /// A search, laid open.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,14 +29,16 @@ pub struct ExplainedCandidate {
 }
 
 impl Explanation {
-    pub(super) fn of(plan: SearchPlan, findings: &Findings<'_>, ranked: &[Ranked]) -> Self {
+    pub(super) fn of(plan: SearchPlan, reader: &Reader, findings: &Findings<'_>, ranked: &[Ranked]) -> Self {
         let place = |id: u32| ranked.iter().position(|ranked| ranked.id == id);
         let mut candidates: Vec<_> =
             findings.candidates.iter().map(|candidate| (place(candidate.id), candidate)).collect();
         candidates.sort_by_key(|(place, candidate)| (place.unwrap_or(usize::MAX), candidate.name));
         let explain = |(place, candidate): (Option<usize>, &vmcp_core::ranking::Candidate<'_>)| ExplainedCandidate {
             name: candidate.name.to_owned(),
-            server: candidate.backend.to_owned(),
+            server: reader
+                .document(Slot(candidate.id))
+                .map_or_else(String::new, |document| document.server().to_owned()),
             score: place.map(|place| ranked[place].score),
             why: place.map(|place| ranked[place].why.clone()).unwrap_or_default(),
             hits: candidate.hits.clone(),

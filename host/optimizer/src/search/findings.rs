@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vmcp_core::ranking::{Arm, Candidate, DocumentForm, Findings, Hit, SearchPlan, Similarity, Usage};
+use vmcp_core::ranking::{Arm, Candidate, DocumentForm, Findings, Hit, SearchPlan, Similarity, Texts, Usage};
 use vmcp_store::StoreError;
 
 use super::{SearchRequest, SearchSettings};
@@ -73,22 +73,23 @@ impl Found {
     /// As the ranking is told.
     ///
     /// - `dense`: whether the plan's dense queries were run
-    pub(super) fn findings<'r>(&self, reader: &'r Reader, dense: bool) -> Findings<'r> {
-        let candidate = |found: &FoundDocument| {
+    /// - `texts`: as the plan asked for
+    pub(super) fn into_findings(self, reader: &Reader, dense: bool, texts: Texts) -> Findings<'_> {
+        let candidate = |found: FoundDocument| {
             let document = reader.document(found.slot)?;
             Some(Candidate {
                 id: found.slot.0,
                 name: document.name(),
-                backend: document.server(),
-                description: document.description(),
-                annotations: document.annotations(),
-                hits: found.hits.clone(),
-                similar: found.similar.clone(),
+                backend: texts.backend.then(|| document.server()),
+                description: texts.description.then(|| document.description()),
+                annotations: texts.annotations.then(|| document.annotations()),
+                hits: found.hits,
+                similar: found.similar,
                 usage: found.usage,
                 pinned: found.pinned,
             })
         };
-        Findings { candidates: self.documents.iter().filter_map(candidate).collect(), dense }
+        Findings { candidates: self.documents.into_iter().filter_map(candidate).collect(), dense }
     }
 }
 

@@ -10,7 +10,8 @@ mod plan;
 use std::sync::Arc;
 
 use vmcp_core::ranking::{
-    Arm, Candidate, Findings, Ranked, RankingError, RankingQuery, RankingRun, RankingStrategy, SearchPlan,
+    Arm, Candidate, Findings, Hit, Ranked, RankingError, RankingQuery, RankingRun, RankingStrategy, SearchPlan,
+    Similarity,
 };
 
 use crate::{
@@ -78,9 +79,10 @@ impl RankingRun for ComponentRankingRun {
         let strategy = &*self.strategy;
         let keywords: Vec<&str> = query.keywords.iter().map(String::as_str).collect();
         let wit_query = query_to_wit(query, &keywords);
-        let lists = Lists::new(&findings.candidates);
-        let candidates = lists.candidates(&findings.candidates);
-        let wit_findings = wit::Findings { candidates: &candidates, dense: findings.dense, extra: "" };
+        let candidates: Vec<_> = findings.candidates.iter().map(candidate_to_wit).collect();
+        let (hits, similar) = (hits_to_wit(&findings.candidates), similar_to_wit(&findings.candidates));
+        let wit_findings =
+            wit::Findings { candidates: &candidates, hits: &hits, similar: &similar, dense: findings.dense, extra: "" };
         let mut running = self.running.take().unwrap_or_else(|| Running::new(&strategy.callee));
         let answer = running.call(&strategy.callee, "rank", async |store, instance| {
             let ranking = strategy.indices.load(&mut *store, instance)?;
@@ -118,52 +120,50 @@ impl Shared {
 }
 
 fn query_to_wit<'a>(query: &'a RankingQuery, keywords: &'a [&'a str]) -> wit::Query<'a> {
-    wit::Query { text: &query.text, keywords, semantic_ratio: query.semantic_ratio, limit: query.limit, extra: "" }
-}
-
-/// The lists inside all candidates, one after the other: two allocations, however many candidates there are.
-struct Lists {
-    hits: Vec<wit::Hit>,
-    similar: Vec<wit::Similarity>,
-}
-
-impl Lists {
-    fn new(candidates: &[Candidate<'_>]) -> Self {
-        let hits = candidates.iter().flat_map(|candidate| &candidate.hits).map(|hit| wit::Hit {
-            subquery: hit.subquery,
-            arm: match hit.arm {
-                Arm::Lexical => wit::Arm::Lexical,
-                Arm::Dense => wit::Arm::Dense,
-            },
-            score: hit.score,
-            rank: hit.rank,
-        });
-        let similar = candidates.iter().flat_map(|candidate| &candidate.similar);
-        let similar = similar.map(|other| wit::Similarity { id: other.id, cosine: other.cosine });
-        Self { hits: hits.collect(), similar: similar.collect() }
+    wit::Query {
+        text: &query.text,
+        keywords,
+        semantic_ratio: query.semantic_ratio,
+        limit: query.limit,
+        explain: query.explain,
+        extra: "",
     }
+}
 
-    fn candidates<'a>(&'a self, candidates: &'a [Candidate<'_>]) -> Vec<wit::Candidate<'a>> {
-        let (mut hits, mut similar) = (self.hits.as_slice(), self.similar.as_slice());
-        let to_wit = |candidate: &'a Candidate<'_>| {
-            let (own_hits, other_hits) = hits.split_at(candidate.hits.len());
-            let (own_similar, other_similar) = similar.split_at(candidate.similar.len());
-            (hits, similar) = (other_hits, other_similar);
-            wit::Candidate {
-                id: candidate.id,
-                name: candidate.name,
-                backend: candidate.backend,
-                description: candidate.description,
-                annotations: candidate.annotations,
-                hits: own_hits,
-                similar: own_similar,
-                calls: candidate.usage.calls,
-                failures: candidate.usage.failures,
-                idle_seconds: candidate.usage.idle.map(|idle| u32::try_from(idle.as_secs()).unwrap_or(u32::MAX)),
-                pinned: candidate.pinned,
-                extra: "",
-            }
-        };
-        candidates.iter().map(to_wit).collect()
+/// The hits of all candidates, one after the other: a list in each would be an allocation in the component for each.
+fn hits_to_wit(candidates: &[Candidate<'_>]) -> Vec<wit::Hit> {
+    let hit = |hit: &Hit| wit::Hit {
+        subquery: hit.subquery,
+        arm: match hit.arm {
+            Arm::Lexical => wit::Arm::Lexical,
+            Arm::Dense => wit::Arm::Dense,
+        },
+        score: hit.score,
+        rank: hit.rank,
+    };
+    candidates.iter().flat_map(|candidate| &candidate.hits).map(hit).collect()
+}
+
+/// Their similarities, in the same way.
+fn similar_to_wit(candidates: &[Candidate<'_>]) -> Vec<wit::Similarity> {
+    let similarity = |other: &Similarity| wit::Similarity { id: other.id, cosine: other.cosine };
+    candidates.iter().flat_map(|candidate| &candidate.similar).map(similarity).collect()
+}
+
+fn candidate_to_wit<'a>(candidate: &'a Candidate<'_>) -> wit::Candidate<'a> {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    wit::Candidate {
+        id: candidate.id,
+        name: candidate.name,
+        backend: candidate.backend,
+        description: candidate.description,
+        annotations: candidate.annotations,
+        hits: count(candidate.hits.len()),
+        similar: count(candidate.similar.len()),
+        calls: candidate.usage.calls,
+        failures: candidate.usage.failures,
+        idle_seconds: candidate.usage.idle.map(|idle| u32::try_from(idle.as_secs()).unwrap_or(u32::MAX)),
+        pinned: candidate.pinned,
+        extra: None,
     }
 }

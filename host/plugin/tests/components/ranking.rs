@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 use vmcp_core::ranking::{
-    Arm, Candidate, DocumentForm, Findings, Hit, Ranked, RankingError, RankingQuery, RankingStrategy, SearchPlan, Usage,
+    Arm, Candidate, DocumentForm, Findings, Hit, Ranked, RankingError, RankingQuery, RankingStrategy, SearchPlan,
+    Texts, Usage,
 };
 use vmcp_plugin::{
     CONFLICT_RESOLVER, Component, EngineOptions, Limit, Limits, PluginEngine, PluginError, RANKING_STRATEGY, inspect,
@@ -41,7 +42,7 @@ fn guest(name: &str) -> Arc<dyn RankingStrategy> {
 }
 
 fn query(text: &str, semantic_ratio: f64) -> RankingQuery {
-    RankingQuery { text: text.into(), keywords: Vec::new(), semantic_ratio, limit: 8 }
+    RankingQuery { text: text.into(), keywords: Vec::new(), semantic_ratio, limit: 8, explain: false }
 }
 
 /// Tools whose names are their ids as letters, by words in the order of `lexical` and by meaning in that of `dense`, both
@@ -62,9 +63,9 @@ fn findings(plan: &SearchPlan, lexical: &[u32], dense: &[u32], is_dense: bool) -
         Candidate {
             id,
             name: NAMES[id as usize],
-            backend: if id.is_multiple_of(2) { "even" } else { "odd" },
-            description: "Does something",
-            annotations: r#"{"readOnlyHint":true}"#,
+            backend: plan.texts.backend.then_some(if id.is_multiple_of(2) { "even" } else { "odd" }),
+            description: plan.texts.description.then_some("Does something"),
+            annotations: plan.texts.annotations.then_some(r#"{"readOnlyHint":true}"#),
             hits: hits.collect(),
             similar: Vec::new(),
             usage: Usage { calls: 3, failures: 1, idle: Some(Duration::from_mins(1)) },
@@ -148,10 +149,23 @@ fn plans_ask_for_what_the_ranking_stands_for() {
 }
 
 #[test]
-fn a_tool_s_place_is_explained() {
-    let ranked = any_search(&*shipped("linear", &json!({}))).unwrap();
-    assert_eq!(ranked[0].why, "server or parameters match; meaning close");
-    assert_eq!(ranked[1].why, "server or parameters match");
+fn a_tool_s_place_is_explained_to_those_who_ask() {
+    for name in SHIPPED {
+        let check = |explain: bool, expected: [&str; 2]| {
+            let ranking = shipped(name, &json!({}));
+            let query = RankingQuery { explain, ..query("make something", 0.5) };
+            let ranked = search(&*ranking, &query, |plan| {
+                let texts = Texts { description: explain, ..Texts::default() };
+                assert_eq!(plan.texts, texts, "{name}: no text is copied that is not read");
+                findings(plan, &[0, 1], &[1, 2], true)
+            });
+            let mut ranked = ranked.unwrap();
+            ranked.sort_by_key(|ranked| ranked.id);
+            assert_eq!([&ranked[0].why, &ranked[1].why], expected, "{name}");
+        };
+        check(true, ["description matches `something`", "description matches `something`; meaning close"]);
+        check(false, ["", ""]);
+    }
 }
 
 #[test]

@@ -31,8 +31,7 @@ impl RankingStrategy for Ranking {
         }
         let subquery = Subquery::new(0, query.terms(), &query.text, POOL);
         let count = if cfg!(feature = "plan-too-large") { 33 } else { 1 };
-        let subqueries = (0..count).map(|id| Subquery { id, ..subquery.clone() }).collect();
-        Ok(Plan { subqueries, similar_from: None })
+        Ok(Plan::new((0..count).map(|id| Subquery { id, ..subquery.clone() })))
     }
 
     fn rank(&self, query: &Query, findings: &Findings) -> Result<Vec<Ranked>, RankingError> {

@@ -39,9 +39,9 @@ mod tests {
         Candidate {
             id,
             name: "search",
-            backend: "github",
-            description: "",
-            annotations: "",
+            backend: None,
+            description: None,
+            annotations: None,
             hits: Vec::new(),
             similar: Vec::new(),
             usage: Usage::default(),

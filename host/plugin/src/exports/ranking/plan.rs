@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use vmcp_core::ranking::{
-    Column, DenseQuery, DocumentForm, LexicalQuery, MatchMode, SearchPlan, Subquery, Term, WeightedColumn,
+    Column, DenseQuery, DocumentForm, LexicalQuery, MatchMode, SearchPlan, Subquery, Term, Texts, WeightedColumn,
 };
 
 use crate::bindings::ranking::exports::vmcp::ranking::ranking_strategy as wit;
@@ -19,7 +19,7 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// The plan, or what is wrong with it.
 pub(super) fn from_wit(plan: wit::SearchPlan) -> Result<SearchPlan, String> {
-    let wit::SearchPlan { subqueries, similar_from, .. } = plan;
+    let wit::SearchPlan { subqueries, similar_from, texts, .. } = plan;
     if subqueries.len() > MAX_SUBQUERIES {
         return Err(format!("{} subqueries, {MAX_SUBQUERIES} are allowed", subqueries.len()));
     }
@@ -30,7 +30,13 @@ pub(super) fn from_wit(plan: wit::SearchPlan) -> Result<SearchPlan, String> {
     if similar_from.is_some_and(f64::is_nan) {
         return Err("`similar-from` is no number".into());
     }
-    Ok(SearchPlan { subqueries: subqueries.into_iter().map(subquery).collect::<Result<_, _>>()?, similar_from })
+    let subqueries = subqueries.into_iter().map(subquery).collect::<Result<_, _>>()?;
+    let texts = Texts {
+        backend: texts.contains(wit::CandidateTexts::BACKEND),
+        description: texts.contains(wit::CandidateTexts::DESCRIPTION),
+        annotations: texts.contains(wit::CandidateTexts::ANNOTATIONS),
+    };
+    Ok(SearchPlan { subqueries, similar_from, texts })
 }
 
 fn subquery(subquery: wit::Subquery) -> Result<Subquery, String> {
@@ -145,7 +151,12 @@ mod tests {
             pool: 100,
             extra: String::new(),
         };
-        wit::SearchPlan { subqueries: vec![subquery(0), subquery(7)], similar_from: None, extra: String::new() }
+        wit::SearchPlan {
+            subqueries: vec![subquery(0), subquery(7)],
+            similar_from: None,
+            texts: wit::CandidateTexts::empty(),
+            extra: String::new(),
+        }
     }
 
     #[test]
