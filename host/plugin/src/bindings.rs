@@ -42,3 +42,20 @@ pub(crate) mod ranking {
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
+
+/// `vmcp:workflow/workflow`, an export, and what it may import.
+pub(crate) mod workflow {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package vmcp:adapters; world workflow-export {
+            import vmcp:workflow/tools@0.1.0;
+            import vmcp:workflow/interaction@0.1.0;
+            import vmcp:workflow/progress@0.1.0;
+            import vmcp:workflow/clock@0.1.0;
+            import vmcp:workflow/random@0.1.0;
+            import vmcp:workflow/document@0.1.0;
+            export vmcp:workflow/workflow@0.1.0;
+        }",
+        exports: { default: async },
+    });
+}

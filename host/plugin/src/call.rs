@@ -15,7 +15,7 @@ use wasmtime::{
 use crate::{
     engine::{PluginEngine, Slot},
     error::PluginError,
-    imports::{log::CallLog, wasi::Wasi},
+    imports::{log::CallLog, wasi::Wasi, workflow::WorkflowState},
     limits::{Allowance, HANDLES, Limit, MemoryMeter, RunningTimeMeter},
     ticker::TICK,
 };
@@ -30,6 +30,8 @@ pub(crate) struct CallState {
     pub(crate) log: Arc<CallLog>,
     /// Only of components that were granted some.
     pub(crate) wasi: Option<Wasi>,
+    /// Only of workflows.
+    pub(crate) workflow: Option<WorkflowState>,
 }
 
 /// A component ready to be called.
@@ -53,8 +55,20 @@ impl Callee {
         Running::new(self).call(self, during, call)
     }
 
+    /// The same for a workflow that says what it is.
+    pub(crate) fn call_with<R: Send>(
+        &self,
+        during: &'static str,
+        workflow: WorkflowState,
+        call: impl AsyncFnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R> + Send,
+    ) -> Result<R, PluginError> {
+        let mut running = Running::new(self);
+        running.store.data_mut().workflow = Some(workflow);
+        running.call(self, during, call)
+    }
+
     /// Turns what wasmtime reports into the error of this component.
-    fn explain(&self, during: &'static str, log: &CallLog, error: &wasmtime::Error) -> PluginError {
+    pub(crate) fn explain(&self, during: &'static str, log: &CallLog, error: &wasmtime::Error) -> PluginError {
         tracing::debug!(component = &*self.name, during, "{error:?}");
         let component = self.name.to_string();
         if let Some(limit) = error.downcast_ref::<Limit>() {
@@ -125,18 +139,25 @@ impl Running {
 }
 
 fn store(callee: &Callee) -> Store<CallState> {
+    let mut store = new_store(callee, None);
+    store.epoch_deadline_callback(|context| context.data().time.tick());
+    store
+}
+
+/// A store within the allowance of memory and output; time is counted by whoever makes it.
+pub(crate) fn new_store(callee: &Callee, workflow: Option<WorkflowState>) -> Store<CallState> {
     let log = Arc::new(CallLog::new(Arc::clone(&callee.name)));
     let state = CallState {
         memory: MemoryMeter::new(callee.allowance),
         time: RunningTimeMeter::new(callee.allowance),
         wasi: callee.with_wasi.then(|| Wasi::new(&log)),
+        workflow,
         log,
     };
     let mut store = Store::new(callee.instance.engine(), state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(usize::try_from(callee.allowance.output).unwrap_or(usize::MAX));
     store.set_max_component_handles(HANDLES);
-    store.epoch_deadline_callback(|context| context.data().time.tick());
     store
 }
 

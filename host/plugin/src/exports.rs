@@ -3,6 +3,7 @@
 pub(crate) mod component;
 pub(crate) mod conflict;
 pub(crate) mod ranking;
+pub(crate) mod workflow;
 
 use wasmtime::component::Component;
 

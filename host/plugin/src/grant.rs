@@ -11,7 +11,7 @@ use wasmtime::{
 
 use crate::{
     error::PluginError,
-    imports::{LOG, WASI, WASI_VERSION},
+    imports::{LOG, WASI, WASI_VERSION, WORKFLOW_PACKAGE, WORKFLOW_VERSION},
     interface::InterfaceName,
 };
 
@@ -29,6 +29,8 @@ pub(crate) enum Need {
     TypesOnly,
     /// Everybody may have it.
     Offered,
+    /// What only workflows may have.
+    Workflow,
     /// WASI, by grant.
     Wasi,
     /// The host has the interface, but another version of it.
@@ -59,6 +61,10 @@ fn need(engine: &Engine, name: &str, item: &ComponentItem) -> Need {
     }
     if name.same_path(&log) {
         return Need::OtherVersion { offered: LOG };
+    }
+    if name.package == WORKFLOW_PACKAGE {
+        let offered = InterfaceName { version: Some(WORKFLOW_VERSION), ..name };
+        return if name.is_compatible(&offered) { Need::Workflow } else { Need::OtherVersion { offered: "vmcp:workflow 0.1" } };
     }
     if !WASI.contains(&name.package) {
         return Need::Unknown;

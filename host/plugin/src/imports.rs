@@ -2,6 +2,7 @@
 
 pub(crate) mod log;
 pub(crate) mod wasi;
+pub(crate) mod workflow;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -14,10 +15,24 @@ pub(crate) const WASI: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 pub(crate) const WASI_VERSION: &str = "0.2.0";
 
+/// The package that only workflows import.
+pub(crate) const WORKFLOW_PACKAGE: &str = "vmcp:workflow";
+pub(crate) const WORKFLOW_VERSION: &str = "0.1.0";
+
 /// All that a component may import, with WASI if it was granted any.
 pub(crate) fn linker(engine: &wasmtime::Engine, with_wasi: bool) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     bindings::log::vmcp::host::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut CallState| state)?;
+    let state = |state: &mut CallState| state;
+    {
+        use bindings::workflow::vmcp::workflow::{clock, document, interaction, progress, random, tools};
+        tools::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+        interaction::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+        progress::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+        clock::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+        random::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+        document::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+    }
     if with_wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }

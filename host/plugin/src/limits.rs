@@ -11,6 +11,10 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 pub(crate) const RUNNING_TIME: Duration = Duration::from_secs(2);
 /// The same for one search through a ranking, both of its functions together: a client waits for it.
 pub(crate) const RANKING_TIME: Duration = Duration::from_millis(100);
+/// Computing time of one run of a workflow; its waits are not counted.
+pub(crate) const WORKFLOW_TIME: Duration = Duration::from_secs(10);
+/// What one run of a workflow may hand over in one piece.
+pub(crate) const WORKFLOW_OUTPUT: u64 = 10 << 20;
 /// Linear memory of all memories of one instance.
 const MEMORY: u64 = 64 << 20;
 /// What one call may hand back: ten thousand resolutions need about two MiB.

@@ -1,0 +1,155 @@
+//! `vmcp:workflow/workflow` as a [`Workflow`].
+//!
+//! A run has an instance of its own from beginning to end. It takes no slot of the pool: it may wait for a person.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use vmcp_core::{
+    json::RawJson,
+    workflow::{Workflow, WorkflowDefinition, WorkflowError, World},
+};
+use wasmtime::UpdateDeadline;
+
+use crate::{
+    bindings::workflow::{WorkflowExportIndices, exports::vmcp::workflow::workflow as wit},
+    call::{Callee, new_store},
+    error::PluginError,
+    imports::workflow::{RunState, WorkflowState},
+    sequencer::{RunClock, Sequencer},
+};
+
+/// The world's name, as `describe` and `check_config` have it.
+pub const WORKFLOW: &str = "vmcp:workflow/workflow";
+/// The same with the version that this host accepts.
+pub(crate) const WORKFLOW_VERSION: &str = "vmcp:workflow/workflow@0.1.0";
+
+/// A component with its config.
+pub(crate) struct ComponentWorkflow {
+    /// On the engine without a pool.
+    pub(crate) callee: Callee,
+    pub(crate) indices: WorkflowExportIndices,
+    pub(crate) label: String,
+    /// JSON text.
+    pub(crate) config: String,
+    /// What an interpreter interprets.
+    pub(crate) document: Option<Arc<str>>,
+}
+
+impl Workflow for ComponentWorkflow {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn definition(&self) -> Result<WorkflowDefinition, WorkflowError> {
+        let answer = self.callee.call_with("definition", self.state(None), async |store, instance| {
+            let workflow = self.indices.load(&mut *store, instance)?;
+            workflow.vmcp_workflow_workflow().call_definition(store, self.config.clone()).await
+        });
+        let definition =
+            answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
+        read_definition(definition).map_err(|message| self.bad_reply("definition", message))
+    }
+
+    fn run(
+        self: Arc<Self>,
+        arguments: RawJson,
+        world: Arc<dyn World>,
+    ) -> BoxFuture<'static, Result<RawJson, WorkflowError>> {
+        Box::pin(async move {
+            let answer = self.run_once(&arguments, world).await;
+            let result = answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
+            read_result(result).map_err(|message| self.bad_reply("run", message))
+        })
+    }
+}
+
+impl ComponentWorkflow {
+    fn state(&self, run: Option<RunState>) -> WorkflowState {
+        WorkflowState { run, document: self.document.clone() }
+    }
+
+    async fn run_once(
+        &self,
+        arguments: &RawJson,
+        world: Arc<dyn World>,
+    ) -> Result<Result<String, wit::WorkflowError>, PluginError> {
+        let (sequencer, hand_over) = Sequencer::new();
+        let clock = Arc::new(RunClock::new(self.callee.allowance.running_time));
+        let mut store = new_store(&self.callee, Some(self.state(Some(RunState { world, sequencer }))));
+        let log = store.data().log.clone();
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback({
+            let clock = clock.clone();
+            move |_| {
+                clock.tick()?;
+                Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+            }
+        });
+        let (config, arguments) = (self.config.clone(), arguments.as_str().to_owned());
+        let run = async {
+            let instance = self.callee.instance.instantiate_async(&mut store).await?;
+            let workflow = self.indices.load(&mut store, &instance)?;
+            let run = async |accessor: &wasmtime::component::Accessor<_>| {
+                workflow.vmcp_workflow_workflow().call_run(accessor, config, arguments).await
+            };
+            store.run_concurrent(run).await?
+        };
+        let answer = hand_over.drive(run, &clock, &self.callee.engine.ticker).await;
+        answer.map_err(|error| self.callee.explain("run", &log, &error))
+    }
+
+    fn component_error(&self, error: PluginError) -> WorkflowError {
+        let workflow = self.label.clone();
+        match error {
+            PluginError::LimitExceeded { limit, .. } => WorkflowError::OverBudget { workflow, limit: limit.to_string() },
+            error => WorkflowError::Component { workflow, source: error.into() },
+        }
+    }
+
+    fn bad_reply(&self, during: &'static str, message: String) -> WorkflowError {
+        let component = self.callee.name.to_string();
+        self.component_error(PluginError::BadReply { component, during, message })
+    }
+
+    /// What the component itself gives as the reason.
+    fn refusal(&self, error: wit::WorkflowError) -> WorkflowError {
+        let workflow = self.label.clone();
+        match error {
+            wit::WorkflowError::Config(message) => WorkflowError::Config { workflow, message },
+            wit::WorkflowError::Arguments(message) => WorkflowError::Arguments { workflow, message },
+            wit::WorkflowError::Failed(message) | wit::WorkflowError::Other(message) => {
+                WorkflowError::Failed { workflow, message }
+            }
+        }
+    }
+}
+
+fn read_definition(definition: wit::Definition) -> Result<WorkflowDefinition, String> {
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let object = |field: &str, json: String| {
+        let json = RawJson::parse(json).map_err(|error| format!("`{field}` is no JSON: {error}"))?;
+        if json.as_bytes().starts_with(b"{") { Ok(json) } else { Err(format!("`{field}` is no JSON object")) }
+    };
+    let annotations = text(definition.annotations).unwrap_or_else(|| "{}".into());
+    Ok(WorkflowDefinition {
+        title: text(definition.title),
+        description: text(definition.description),
+        input_schema: object("input-schema", definition.input_schema)?,
+        output_schema: text(definition.output_schema).map(|schema| object("output-schema", schema)).transpose()?,
+        annotations: object("annotations", annotations)?.to_value().map_err(|error| error.to_string())?,
+        tools: definition.tools,
+    })
+}
+
+/// A tool result has a list of content blocks; what is in them is the component's affair.
+fn read_result(result: String) -> Result<RawJson, String> {
+    #[derive(serde::Deserialize)]
+    struct ToolResult {
+        #[serde(rename = "content")]
+        _content: Vec<serde::de::IgnoredAny>,
+    }
+    let result = RawJson::parse(result).map_err(|error| format!("the result is no JSON: {error}"))?;
+    let read: Result<ToolResult, _> = result.to_value();
+    read.map(|_| result).map_err(|error| format!("the result is no tool result: {error}"))
+}

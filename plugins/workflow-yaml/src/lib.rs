@@ -1,0 +1,26 @@
+//! Interprets a workflow that the configuration declares: steps that call tools, ask the user and go through lists.
+//!
+//! `Workflow::parse` compiles and checks a document, `Workflow::run` runs it in a `World`, its only way to tools, user, time and
+//! chance. Nothing here knows where it runs: natively in tests, as a component in the host.
+//!
+//! From the outside in: `workflow` (compiled document) and `workflow::check`, `run` (which step starts when), `step` and below it
+//! one file per kind, `argument`, `output` and `typing` (from text to JSON), `context` and `template` (what templates see and do).
+
+mod argument;
+mod context;
+mod document;
+mod duration;
+mod output;
+mod pool;
+mod problem;
+mod run;
+mod step;
+mod template;
+mod typing;
+mod workflow;
+mod world;
+
+pub use problem::Problem;
+pub use run::RunError;
+pub use workflow::{Definition, Workflow};
+pub use world::{CallError, Elicited, Level, World};

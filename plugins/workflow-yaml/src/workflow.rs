@@ -1,0 +1,180 @@
+//! A whole workflow: compiled from its document, and checked as far as that goes without its tools.
+
+mod check;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    document::{self, Document, RawStep, time_or},
+    output::Output,
+    problem::{Place, Problem, Problems},
+    run::{self, RunError},
+    step::Step,
+    world::World,
+};
+
+/// Longest run of a workflow that says nothing.
+const TIMEOUT: Duration = Duration::from_mins(30);
+/// Most steps.
+const MAX_STEPS: usize = 100;
+
+/// A workflow, ready to run any number of times.
+pub struct Workflow {
+    name: String,
+    description: String,
+    parameters: Option<Map<String, Value>>,
+    annotations: Option<Map<String, Value>>,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) timeout: Duration,
+    pub(crate) steps: Vec<Step>,
+    /// Of each step, the steps that must be done before it: directly, and directly or not.
+    pub(crate) dependencies: Vec<StepSet>,
+    pub(crate) ancestors: Vec<StepSet>,
+    pub(crate) output: Option<Output>,
+}
+
+/// Steps by their place in the document, at most `MAX_STEPS`, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepSet(u128);
+
+impl StepSet {
+    pub(crate) fn of(index: usize) -> Self {
+        Self(1 << index)
+    }
+
+    pub(crate) fn contains(self, index: usize) -> bool {
+        self.covers(Self::of(index))
+    }
+
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// What a tool needs to be listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    pub name: String,
+    pub description: String,
+    pub input_schema: Value,
+    /// Absent without `output`: the result is then that of a step, whose schema its tool may know.
+    pub output_schema: Option<Value>,
+    /// As declared; what the steps' tools say is not in it.
+    pub annotations: Option<Map<String, Value>>,
+    /// The tools that the steps name, each once, in their order.
+    pub tools: Vec<String>,
+}
+
+impl Workflow {
+    /// Compiles an entry of `compositeTools`, given as JSON.
+    ///
+    /// The error is every problem that can be found without the tools: keys, limits, templates, what templates read of other
+    /// steps, dependencies, and default results that are missing.
+    pub fn parse(document: &Value) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let workflow = Self::compile(document, &mut problems);
+        workflow.filter(|_| problems.0.is_empty()).ok_or(problems.0)
+    }
+
+    fn compile(document: &Value, problems: &mut Problems) -> Option<Self> {
+        let root = Place::default();
+        let document: Document = document::read(document, &root, problems)?;
+        if document.name.is_empty() {
+            problems.add(&root.key("name"), "`name` is empty");
+        }
+        if document.description.is_none() {
+            problems.add(&root.key("description"), "`description` is missing");
+        }
+        if let Some(parameters) = document.parameters.as_ref().filter(|parameters| !parameters.is_empty())
+            && parameters.get("type") != Some(&"object".into())
+        {
+            problems.add(&root.key("parameters").key("type"), "the schema must have `type: object`");
+        }
+        let steps = compile_steps(&document.steps.unwrap_or_default(), &root.key("steps"), problems);
+        let output = document.output.and_then(|output| Output::compile(&output, &root.key("output"), problems));
+        let mut workflow = Self {
+            name: document.name,
+            description: document.description.unwrap_or_default(),
+            parameters: document.parameters,
+            annotations: document.annotations,
+            config: document.config.unwrap_or_default(),
+            timeout: time_or(document.timeout, TIMEOUT),
+            steps: steps?,
+            dependencies: Vec::new(),
+            ancestors: Vec::new(),
+            output,
+        };
+        check::check(&mut workflow, problems);
+        Some(workflow)
+    }
+
+    /// What a tool needs to be listed.
+    pub fn definition(&self) -> Definition {
+        let mut tools: Vec<String> = Vec::new();
+        for tool in self.steps.iter().flat_map(Step::tools) {
+            if !tools.iter().any(|known| known == tool) {
+                tools.push(tool.to_owned());
+            }
+        }
+        let parameters = self.parameters.as_ref().filter(|parameters| !parameters.is_empty());
+        Definition {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            input_schema: parameters.map_or_else(|| json!({"type": "object"}), |schema| Value::Object(schema.clone())),
+            output_schema: self.output.as_ref().map(Output::schema),
+            annotations: self.annotations.clone(),
+            tools,
+        }
+    }
+
+    /// Runs it and gives an MCP tool result: the output as structured content and as the text of its JSON.
+    ///
+    /// The error is why the workflow failed, and says which step did. Whatever is under way then is dropped.
+    pub async fn run(&self, arguments: Map<String, Value>, world: &impl World) -> Result<Value, RunError> {
+        let output = Value::Object(run::run(self, self.with_defaults(arguments), world).await?);
+        let text = output.to_string();
+        Ok(json!({"content": [{"type": "text", "text": text}], "structuredContent": output, "isError": false}))
+    }
+
+    /// The arguments, and for top-level parameters that are missing their defaults.
+    fn with_defaults(&self, mut arguments: Map<String, Value>) -> Map<String, Value> {
+        let properties = self.parameters.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        for (name, schema) in properties.into_iter().flatten() {
+            if let Some(default) = schema.get("default").filter(|_| !arguments.contains_key(name)) {
+                arguments.insert(name.clone(), default.clone());
+            }
+        }
+        arguments
+    }
+}
+
+/// All steps, or none if one of them has problems of its own.
+fn compile_steps(raw: &[Value], place: &Place, problems: &mut Problems) -> Option<Vec<Step>> {
+    if raw.is_empty() {
+        problems.add(place, "`steps` needs at least one step");
+    }
+    if raw.len() > MAX_STEPS {
+        problems.add(place, format!("{} steps are more than {MAX_STEPS}", raw.len()));
+        return None;
+    }
+    let compile = |(index, raw): (usize, &Value)| {
+        let place = place.index(index);
+        let raw: RawStep = document::read(raw, &place, problems)?;
+        if raw.id.is_empty() {
+            problems.add(&place.key("id"), "the step needs an `id`");
+        }
+        Step::compile(raw, place, problems)
+    };
+    let steps: Vec<_> = raw.iter().enumerate().map(compile).collect();
+    steps.into_iter().collect()
+}

@@ -1,0 +1,60 @@
+//! What clients see of a workflow.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value};
+
+/// The tool that a workflow is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Definition {
+    /// The author's name for it; the name in the configuration is the one that counts.
+    pub name: String,
+    /// Empty for none.
+    pub title: String,
+    /// What the tool does, for models.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: Value,
+    /// JSON Schema of the structured result, if there is one.
+    pub output_schema: Option<Value>,
+    /// What the author promises, e.g. `readOnlyHint`. It cannot promise more than the tools that are called.
+    pub annotations: Map<String, Value>,
+    /// The tools that the workflow calls. It may call no others unless it is granted more.
+    pub tools: Vec<String>,
+}
+
+impl Definition {
+    /// A tool that takes an `A`, which reads as an object.
+    pub fn new<A: JsonSchema>(name: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: description.into(),
+            input_schema: schema::<A>(),
+            ..Self::default()
+        }
+    }
+
+    /// The same with a structured result that is an `O`.
+    #[must_use]
+    pub fn gives<O: JsonSchema>(mut self) -> Self {
+        self.output_schema = Some(schema::<O>());
+        self
+    }
+
+    /// The same, calling these tools too.
+    #[must_use]
+    pub fn calls<const N: usize>(mut self, tools: [&str; N]) -> Self {
+        self.tools.extend(tools.map(str::to_owned));
+        self
+    }
+
+    /// The same with one more annotation.
+    #[must_use]
+    pub fn annotated(mut self, hint: &str, value: impl Into<Value>) -> Self {
+        self.annotations.insert(hint.to_owned(), value.into());
+        self
+    }
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+}
