@@ -44,3 +44,22 @@ pub mod ranking {
         generate_all,
     });
 }
+
+#[cfg(feature = "workflow")]
+pub mod workflow {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package vmcp:sdk; world workflow {
+            import vmcp:workflow/tools@0.1.0;
+            import vmcp:workflow/interaction@0.1.0;
+            import vmcp:workflow/progress@0.1.0;
+            import vmcp:workflow/clock@0.1.0;
+            import vmcp:workflow/random@0.1.0;
+            import vmcp:workflow/document@0.1.0;
+            export vmcp:workflow/workflow@0.1.0;
+        }",
+        pub_export_macro: true,
+        default_bindings_module: "vmcp_sdk::bindings::workflow",
+        generate_all,
+    });
+}

@@ -82,3 +82,5 @@ pub mod conflict;
 pub mod export;
 pub mod log;
 pub mod ranking;
+#[cfg(feature = "workflow")]
+pub mod workflow;

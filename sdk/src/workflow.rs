@@ -74,6 +74,14 @@ pub fn arguments<A: DeserializeOwned>(arguments: Map<String, Value>) -> Result<A
         .map_err(|error| WorkflowError::Arguments(error.to_string()))
 }
 
+/// The JSON document that an interpreter of workflows interprets; empty where the host gives none.
+pub fn document() -> String {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bindings::workflow::vmcp::workflow::document::get();
+    #[cfg(not(target_arch = "wasm32"))]
+    return String::new();
+}
+
 /// Why a workflow did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -10,6 +10,8 @@ mod argument;
 mod context;
 mod document;
 mod duration;
+#[cfg(target_family = "wasm")]
+mod guest;
 mod output;
 mod pool;
 mod problem;
