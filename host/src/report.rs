@@ -255,6 +255,7 @@ pub(crate) fn inspection(inspection: &Inspection) {
     for import in &inspection.imports {
         let remark = match import.status {
             ImportStatus::Offered => "every component has it",
+            ImportStatus::Workflow => "every workflow has it",
             ImportStatus::TypesOnly => "types only",
             ImportStatus::NeedsGrant => "needs a grant",
             ImportStatus::OtherVersion => "this host offers another version",

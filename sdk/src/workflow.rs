@@ -31,10 +31,10 @@ pub use self::{
     result::ToolResult,
     retry::{Backoff, retry},
 };
+pub use crate::component::ConfigProblem;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub use export::Exported;
-pub use crate::component::ConfigProblem;
 
 use crate::{
     component::{config_schema, load_config},

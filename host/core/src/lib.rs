@@ -11,6 +11,7 @@ pub mod id;
 pub mod json;
 pub mod ranking;
 pub mod uri_template;
+pub mod workflow;
 
 /// An error of any kind, as the `source` of one of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::{BoxError, BoxFuture, json::RawJson};
+use crate::{BoxError, json::RawJson};
 
 /// A workflow with its config.
 pub trait Workflow: Send + Sync {
@@ -17,7 +18,11 @@ pub trait Workflow: Send + Sync {
     /// Runs it once; the result is a tool result as the protocol has it. Dropping the future ends the run and its open calls.
     ///
     /// - `arguments`: a JSON object
-    fn run(self: Arc<Self>, arguments: RawJson, world: Arc<dyn World>) -> BoxFuture<'static, Result<RawJson, WorkflowError>>;
+    fn run(
+        self: Arc<Self>,
+        arguments: RawJson,
+        world: Arc<dyn World>,
+    ) -> BoxFuture<'static, Result<RawJson, WorkflowError>>;
 }
 
 /// What a workflow is to clients, as it says itself.

@@ -1,4 +1,4 @@
-//! The two wasmtime engines that all components share, and the slots their calls wait for.
+//! The wasmtime engines that all components share, and the slots their calls wait for.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -45,6 +45,8 @@ pub struct PluginEngine {
     /// Absent where the machine does not give the address space for the pool.
     pub(crate) pooling: Option<Engine>,
     pub(crate) on_demand: Engine,
+    /// Of workflows, whose calls overlap. That costs every call of an engine something, so decisions are made without it.
+    pub(crate) workflows: Engine,
     pub(crate) cache: CompileCache,
     pub(crate) limits: Limits,
     pub(crate) slots: Slots,
@@ -54,19 +56,24 @@ pub struct PluginEngine {
 impl PluginEngine {
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, PluginError> {
         let EngineOptions { cache_dir, limits } = options;
-        let on_demand = Engine::new(&config()).map_err(|source| PluginError::Engine { source: source.into() })?;
-        let pooling = match Engine::new(config().allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))) {
+        let engine_error = |source: wasmtime::Error| PluginError::Engine { source: source.into() };
+        let on_demand = Engine::new(config().concurrency_support(false)).map_err(engine_error)?;
+        let workflows = Engine::new(&config()).map_err(engine_error)?;
+        let decisions = &mut config();
+        decisions.concurrency_support(false);
+        let pooling = match Engine::new(decisions.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))) {
             Ok(engine) => Some(engine),
             Err(error) => {
                 tracing::warn!("no room for a pool of component instances, each is allocated on its own: {error:#}");
                 None
             }
         };
-        let ticker = Ticker::start(pooling.iter().chain([&on_demand]).cloned().collect())
+        let ticker = Ticker::start(pooling.iter().chain([&on_demand, &workflows]).cloned().collect())
             .map_err(|source| PluginError::Engine { source: source.into() })?;
         Ok(Arc::new(Self {
             pooling,
             on_demand,
+            workflows,
             cache: CompileCache::open(cache_dir.as_deref()),
             limits,
             slots: Slots::new(SLOTS),
@@ -75,7 +82,7 @@ impl PluginEngine {
     }
 }
 
-/// What both engines have in common. Floating point is deterministic, so that a decision is a function of its input.
+/// What all engines have in common. Floating point is deterministic, so that a decision is a function of its input.
 fn config() -> Config {
     let mut config = Config::new();
     config

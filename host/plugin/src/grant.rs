@@ -64,7 +64,11 @@ fn need(engine: &Engine, name: &str, item: &ComponentItem) -> Need {
     }
     if name.package == WORKFLOW_PACKAGE {
         let offered = InterfaceName { version: Some(WORKFLOW_VERSION), ..name };
-        return if name.is_compatible(&offered) { Need::Workflow } else { Need::OtherVersion { offered: "vmcp:workflow 0.1" } };
+        return if name.is_compatible(&offered) {
+            Need::Workflow
+        } else {
+            Need::OtherVersion { offered: "vmcp:workflow 0.1" }
+        };
     }
     if !WASI.contains(&name.package) {
         return Need::Unknown;
@@ -77,14 +81,20 @@ fn need(engine: &Engine, name: &str, item: &ComponentItem) -> Need {
 }
 
 /// Whether `component` may have all that it imports. Tells if WASI is to be linked.
-pub(crate) fn check(needs: &[(String, Need)], grants: &Grants, component: &str) -> Result<bool, PluginError> {
+pub(crate) fn check(
+    needs: &[(String, Need)],
+    grants: &Grants,
+    is_workflow: bool,
+    component: &str,
+) -> Result<bool, PluginError> {
     let component = component.to_owned();
     if let Some((import, Need::OtherVersion { offered })) =
         needs.iter().find(|(_, need)| matches!(need, Need::OtherVersion { .. }))
     {
         return Err(PluginError::IncompatibleImport { component, import: import.clone(), offered: (*offered).into() });
     }
-    let unknown: Vec<String> = with(needs, Need::Unknown).map(Into::into).collect();
+    let for_others = with(needs, Need::Workflow).filter(|_| !is_workflow);
+    let unknown: Vec<String> = with(needs, Need::Unknown).chain(for_others).map(Into::into).collect();
     if !unknown.is_empty() {
         return Err(PluginError::UnknownImport { component, imports: unknown });
     }
@@ -151,7 +161,7 @@ mod tests {
         let check_all = |grants: &[&str], expected: bool| {
             let needs = wasi(&["wasi:clocks/monotonic-clock@0.2.6"]);
             let grants = Grants { wasi: grants.iter().map(|grant| (*grant).to_owned()).collect() };
-            assert_eq!(check(&needs, &grants, "it").is_ok(), expected, "{grants:?}");
+            assert_eq!(check(&needs, &grants, false, "it").is_ok(), expected, "{grants:?}");
         };
         check_all(&[], false);
         check_all(&["wasi:clocks/*"], true);
@@ -167,15 +177,18 @@ mod tests {
     fn a_refusal_has_the_line_that_grants_everything_imported() {
         let needs = wasi(&["wasi:clocks/wall-clock@0.2.0", "wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0"]);
         let grants = Grants { wasi: vec!["wasi:random/*".into()] };
-        let error = check(&needs, &grants, "it").unwrap_err();
+        let error = check(&needs, &grants, false, "it").unwrap_err();
         let line = r#"grants: { wasi: ["wasi:random/*", "wasi:clocks/*", "wasi:io/*"] }"#;
         assert!(error.hint().unwrap().ends_with(line), "{:?}", error.hint());
-        assert!(check(&needs, &Grants { wasi: vec!["wasi:clocks/*".into(), "wasi:io/*".into()] }, "it").unwrap());
+        assert!(
+            check(&needs, &Grants { wasi: vec!["wasi:clocks/*".into(), "wasi:io/*".into()] }, false, "it").unwrap()
+        );
     }
 
     #[test]
     fn a_pattern_that_cannot_be_read_is_named() {
-        let error = check(&wasi(&["wasi:io/poll@0.2.0"]), &Grants { wasi: vec!["wasi:{io".into()] }, "it").unwrap_err();
+        let error =
+            check(&wasi(&["wasi:io/poll@0.2.0"]), &Grants { wasi: vec!["wasi:{io".into()] }, false, "it").unwrap_err();
         assert!(error.to_string().contains("`wasi:{io`"), "{error}");
     }
 }

@@ -19,12 +19,19 @@ pub(crate) const WASI_VERSION: &str = "0.2.0";
 pub(crate) const WORKFLOW_PACKAGE: &str = "vmcp:workflow";
 pub(crate) const WORKFLOW_VERSION: &str = "0.1.0";
 
-/// All that a component may import, with WASI if it was granted any.
-pub(crate) fn linker(engine: &wasmtime::Engine, with_wasi: bool) -> wasmtime::Result<Linker<CallState>> {
+/// All that a component may import, with WASI if it was granted any, and what workflows alone import if it is one.
+pub(crate) fn linker(
+    engine: &wasmtime::Engine,
+    with_wasi: bool,
+    is_workflow: bool,
+) -> wasmtime::Result<Linker<CallState>> {
+    fn state(state: &mut CallState) -> &mut CallState {
+        state
+    }
+
     let mut linker = Linker::new(engine);
-    bindings::log::vmcp::host::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut CallState| state)?;
-    let state = |state: &mut CallState| state;
-    {
+    bindings::log::vmcp::host::log::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
+    if is_workflow {
         use bindings::workflow::vmcp::workflow::{clock, document, interaction, progress, random, tools};
         tools::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;
         interaction::add_to_linker::<_, HasSelf<_>>(&mut linker, state)?;

@@ -10,7 +10,10 @@ use wasmtime::component::{Component as Compiled, types::ComponentItem};
 use crate::{
     engine::PluginEngine,
     error::PluginError,
-    exports::{component::COMPONENT, conflict::CONFLICT_RESOLVER_VERSION, ranking::RANKING_STRATEGY_VERSION},
+    exports::{
+        component::COMPONENT, conflict::CONFLICT_RESOLVER_VERSION, ranking::RANKING_STRATEGY_VERSION,
+        workflow::WORKFLOW_VERSION,
+    },
     grant::{self, Grants, Need},
     interface::InterfaceName,
     limits::Limits,
@@ -65,6 +68,8 @@ pub struct InspectedImport {
 pub enum ImportStatus {
     /// Every component has it.
     Offered,
+    /// Every workflow has it.
+    Workflow,
     /// Types only, nothing that could be called.
     TypesOnly,
     /// With a grant.
@@ -109,7 +114,7 @@ pub fn inspect(engine: &Arc<PluginEngine>, bytes: &[u8], name: &str) -> Result<I
 /// All exported interfaces but the one that every component has.
 fn worlds(compiled: &Compiled, description: Option<&ComponentDescription>) -> Vec<InspectedWorld> {
     let every = InterfaceName::parse(COMPONENT);
-    let accepted = [CONFLICT_RESOLVER_VERSION, RANKING_STRATEGY_VERSION].map(InterfaceName::parse);
+    let accepted = [CONFLICT_RESOLVER_VERSION, RANKING_STRATEGY_VERSION, WORKFLOW_VERSION].map(InterfaceName::parse);
     let component_type = compiled.component_type();
     let mut worlds = Vec::new();
     for (export, item) in component_type.exports(compiled.engine()) {
@@ -137,6 +142,7 @@ impl From<Need> for ImportStatus {
         match need {
             Need::TypesOnly => Self::TypesOnly,
             Need::Offered => Self::Offered,
+            Need::Workflow => Self::Workflow,
             Need::Wasi => Self::NeedsGrant,
             Need::OtherVersion { .. } => Self::OtherVersion,
             Need::Unknown => Self::Unknown,

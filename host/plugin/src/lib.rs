@@ -17,11 +17,12 @@ mod inspect;
 mod interface;
 mod limits;
 mod load;
+mod sequencer;
 mod ticker;
 
 pub use engine::{EngineOptions, MAX_COMPONENT_BYTES, PluginEngine};
 pub use error::PluginError;
-pub use exports::{conflict::CONFLICT_RESOLVER, ranking::RANKING_STRATEGY};
+pub use exports::{conflict::CONFLICT_RESOLVER, ranking::RANKING_STRATEGY, workflow::WORKFLOW};
 pub use grant::Grants;
 pub use inspect::{ImportStatus, InspectedImport, InspectedWorld, Inspection, inspect};
 pub use limits::{Limit, Limits};

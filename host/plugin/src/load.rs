@@ -7,11 +7,15 @@ use sha2::{Digest, Sha256};
 use vmcp_core::{
     extension::{ComponentConfigProblem, ComponentDescription, ConflictResolver},
     ranking::RankingStrategy,
+    workflow::Workflow,
 };
-use wasmtime::Engine;
 
 use crate::{
-    bindings::{component::ComponentExportIndices, conflict::ConflictExportIndices, ranking::RankingExportIndices},
+    bindings::{
+        component::ComponentExportIndices, conflict::ConflictExportIndices, ranking::RankingExportIndices,
+        workflow::WorkflowExportIndices,
+    },
+    cache::CompiledCode,
     call::Callee,
     engine::{MAX_COMPONENT_BYTES, PluginEngine},
     error::PluginError,
@@ -20,10 +24,11 @@ use crate::{
         conflict::{CONFLICT_RESOLVER, CONFLICT_RESOLVER_VERSION, ComponentConflictResolver},
         has_export,
         ranking::{ComponentRankingStrategy, RANKING_STRATEGY, RANKING_STRATEGY_VERSION},
+        workflow::{ComponentWorkflow, WORKFLOW, WORKFLOW_VERSION},
     },
     grant::{self, Grants},
     imports,
-    limits::{Limits, RANKING_TIME, RUNNING_TIME},
+    limits::{Limits, RANKING_TIME, RUNNING_TIME, WORKFLOW_OUTPUT, WORKFLOW_TIME},
 };
 
 /// How a component file begins: the magic number, then its version and layer.
@@ -56,6 +61,7 @@ struct Loaded {
     component: ComponentExportIndices,
     conflict: Option<ConflictExportIndices>,
     ranking: Option<RankingExportIndices>,
+    workflow: Option<WorkflowExportIndices>,
 }
 
 impl PluginEngine {
@@ -65,7 +71,8 @@ impl PluginEngine {
         let digest = check_bytes(&source)?;
         let compiled = self.compile(&source, &digest)?;
         let needs = grant::needs(compiled.engine(), &compiled);
-        let with_wasi = grant::check(&needs, &source.grants, &source.name)?;
+        let is_workflow = has_export(&compiled, WORKFLOW_VERSION, &source.name)?;
+        let with_wasi = grant::check(&needs, &source.grants, is_workflow, &source.name)?;
         if !has_export(&compiled, COMPONENT, &source.name)? {
             return Err(PluginError::MissingExport { component: source.name, interface: COMPONENT.into() });
         }
@@ -74,13 +81,14 @@ impl PluginEngine {
 
         let mismatch =
             |error: wasmtime::Error| PluginError::Mismatch { component: source.name.clone(), source: error.into() };
-        let instance = imports::linker(compiled.engine(), with_wasi)
+        let instance = imports::linker(compiled.engine(), with_wasi, is_workflow)
             .and_then(|linker| linker.instantiate_pre(&compiled))
             .map_err(mismatch)?;
         let component = ComponentExportIndices::new(&instance).map_err(mismatch)?;
         let conflict =
             resolves_conflicts.then(|| ConflictExportIndices::new(&instance)).transpose().map_err(mismatch)?;
         let ranking = ranks.then(|| RankingExportIndices::new(&instance)).transpose().map_err(mismatch)?;
+        let workflow = is_workflow.then(|| WorkflowExportIndices::new(&instance)).transpose().map_err(mismatch)?;
         let limits = source.limits.or(self.limits);
         let callee = Callee {
             engine: Arc::clone(self),
@@ -90,7 +98,7 @@ impl PluginEngine {
             with_wasi,
         };
         let description = component::describe(&callee, &component)?;
-        Ok(Component(Arc::new(Loaded { callee, limits, digest, description, component, conflict, ranking })))
+        Ok(Component(Arc::new(Loaded { callee, limits, digest, description, component, conflict, ranking, workflow })))
     }
 
     /// The compiled component, on the pooling engine if it fits there.
@@ -104,19 +112,16 @@ impl PluginEngine {
             origin: source.origin.clone(),
             source: error.into(),
         };
-        if let Some(Ok(component)) = self.cache.find(&self.on_demand, digest).map(|code| self.load_code(&code)) {
+        let may_wait = may_be_workflow(&source.bytes);
+        let engine = if may_wait { &self.workflows } else { &self.on_demand };
+        let load = |code: CompiledCode| match &self.pooling {
+            Some(pooling) if !may_wait => code.load(pooling).or_else(|_too_large| code.load(engine)),
+            _ => code.load(engine),
+        };
+        if let Some(Ok(component)) = self.cache.find(engine, digest).map(load) {
             return Ok(component);
         }
-        let code = self.cache.compile(&self.on_demand, digest, &source.bytes).map_err(compile_error)?;
-        self.load_code(&code).map_err(compile_error)
-    }
-
-    fn load_code(&self, code: &crate::cache::CompiledCode) -> wasmtime::Result<wasmtime::component::Component> {
-        let load = |engine: &Engine| code.load(engine);
-        match &self.pooling {
-            Some(pooling) => load(pooling).or_else(|_too_large| load(&self.on_demand)),
-            None => load(&self.on_demand),
-        }
+        self.cache.compile(engine, digest, &source.bytes).and_then(load).map_err(compile_error)
     }
 }
 
@@ -142,6 +147,10 @@ impl Component {
 
     pub fn implements_ranking_strategy(&self) -> bool {
         self.0.ranking.is_some()
+    }
+
+    pub fn implements_workflow(&self) -> bool {
+        self.0.workflow.is_some()
     }
 
     /// All that the component finds wrong in `config` for `world`, e.g. [`CONFLICT_RESOLVER`]. Blocking.
@@ -172,6 +181,22 @@ impl Component {
             self.label(),
             config.to_string(),
         )))
+    }
+
+    /// This component as a workflow, once it accepts `config`. Blocking.
+    ///
+    /// - `document`: JSON text that it interprets, if it is an interpreter
+    pub fn workflow(&self, config: &Value, document: Option<&str>) -> Result<Arc<dyn Workflow>, PluginError> {
+        let indices = self.0.workflow.clone().ok_or_else(|| self.lacks(WORKFLOW_VERSION))?;
+        self.accept_config(WORKFLOW, config)?;
+        let limits = Limits { output: self.0.limits.output.or(Some(WORKFLOW_OUTPUT)), ..self.0.limits };
+        Ok(Arc::new(ComponentWorkflow {
+            callee: Callee { allowance: limits.allowance(WORKFLOW_TIME), ..self.0.callee.clone() },
+            indices,
+            label: self.label(),
+            config: config.to_string(),
+            document: document.map(Into::into),
+        }))
     }
 
     fn label(&self) -> String {
@@ -212,6 +237,12 @@ pub(crate) fn check_bytes(source: &ComponentSource) -> Result<String, PluginErro
         return Err(PluginError::NotWasm { component, origin, begins: beginning(bytes) });
     }
     Ok(actual)
+}
+
+/// Whether the component may export a workflow, in which case it is compiled for the engine of workflows. The name of an export
+/// stands in the file as it is, so what it does not contain it does not export; that it stands elsewhere does no harm.
+fn may_be_workflow(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, WORKFLOW.as_bytes()).is_some()
 }
 
 /// The first bytes of a file for people: as text if they are, else in hex.

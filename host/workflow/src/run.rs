@@ -100,7 +100,8 @@ impl World for Run {
         schema: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<Elicited, InteractionError>> {
-        let params = format!(r#"{{"message":{},"requestedSchema":{}}}"#, RawJson::of(&message).as_str(), schema.as_str());
+        let params =
+            format!(r#"{{"message":{},"requestedSchema":{}}}"#, RawJson::of(&message).as_str(), schema.as_str());
         let asked = self
             .budget
             .take_question()

@@ -38,6 +38,7 @@ const COMPONENTS: &[Component] = &[
     built_in("plugins/builtin/rrf.wasm", "rrf"),
     built_in("plugins/builtin/smart.wasm", "smart"),
     built_in("plugins/builtin/toolhive.wasm", "toolhive"),
+    built_in("plugins/builtin/workflow-yaml.wasm", "workflow-yaml"),
     example("examples/plugins/server-boost.wasm", "server-boost"),
     example("examples/plugins/server-suffix.wasm", "server-suffix"),
     example("examples/plugins/short-names.wasm", "short-names"),

@@ -23,6 +23,7 @@ pub fn all() -> &'static [Builtin] {
         Builtin { name: "rrf", wasm: include_bytes!("../rrf.wasm") },
         Builtin { name: "smart", wasm: include_bytes!("../smart.wasm") },
         Builtin { name: "toolhive", wasm: include_bytes!("../toolhive.wasm") },
+        Builtin { name: "workflow-yaml", wasm: include_bytes!("../workflow-yaml.wasm") },
     ];
     ALL
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use vmcp_sdk::{
     log,
     workflow::{
-        Definition, ToolResult, Workflow as _, WorkflowError, clock, document,
+        Definition, ToolResult, WorkflowError, clock, document,
         interaction::{self, InteractionError},
         progress, random, tools,
     },
@@ -25,8 +25,8 @@ struct Interpreter {
 
 impl Interpreter {
     fn workflow(&self) -> Result<Workflow, WorkflowError> {
-        let mut document: Value =
-            serde_json::from_str(&document()).map_err(|error| WorkflowError::Config(format!("no document: {error}")))?;
+        let mut document: Value = serde_json::from_str(&document())
+            .map_err(|error| WorkflowError::Config(format!("no document: {error}")))?;
         if !self.config.is_empty() {
             document["config"] = Value::Object(self.config.clone());
         }

@@ -25,12 +25,7 @@ pub struct Definition {
 impl Definition {
     /// A tool that takes an `A`, which reads as an object.
     pub fn new<A: JsonSchema>(name: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            description: description.into(),
-            input_schema: schema::<A>(),
-            ..Self::default()
-        }
+        Self { name: name.into(), description: description.into(), input_schema: schema::<A>(), ..Self::default() }
     }
 
     /// The same with a structured result that is an `O`.

@@ -15,7 +15,7 @@ use crate::{
 pub struct Exported<W>(PhantomData<W>);
 
 impl<W: Workflow> wit::Guest for Exported<W> {
-    fn definition(config: String) -> Result<wit::Definition, wit::WorkflowError> {
+    fn define(config: String) -> Result<wit::Definition, wit::WorkflowError> {
         log::report_panics();
         Ok(workflow::<W>(&config)?.definition()?.into())
     }

@@ -47,11 +47,7 @@ impl std::error::Error for InteractionError {}
 ///
 /// # Errors
 /// If nobody can be asked.
-pub async fn elicit(
-    message: &str,
-    schema: &Value,
-    timeout: Option<Duration>,
-) -> Result<Elicited, InteractionError> {
+pub async fn elicit(message: &str, schema: &Value, timeout: Option<Duration>) -> Result<Elicited, InteractionError> {
     imported::elicit(message, schema, timeout).await
 }
 

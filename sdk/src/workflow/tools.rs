@@ -101,7 +101,11 @@ mod imported {
     use super::{CallError, Duration, ToolInfo, ToolResult, Value};
     use crate::bindings::workflow::vmcp::workflow::tools as wit;
 
-    pub(super) async fn call(tool: &str, arguments: String, timeout: Option<Duration>) -> Result<ToolResult, CallError> {
+    pub(super) async fn call(
+        tool: &str,
+        arguments: String,
+        timeout: Option<Duration>,
+    ) -> Result<ToolResult, CallError> {
         let timeout_milliseconds = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let options = wit::CallOptions { timeout_milliseconds, extra: String::new() };
         let result = wit::call(tool.to_owned(), arguments, options).await.map_err(CallError::from)?;

@@ -42,13 +42,12 @@ impl Workflow for ComponentWorkflow {
     }
 
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError> {
-        let answer = self.callee.call_with("definition", self.state(None), async |store, instance| {
+        let answer = self.callee.call_with("define", self.state(None), async |store, instance| {
             let workflow = self.indices.load(&mut *store, instance)?;
-            workflow.vmcp_workflow_workflow().call_definition(store, self.config.clone()).await
+            workflow.vmcp_workflow_workflow().call_define(store, &self.config).await
         });
-        let definition =
-            answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
-        read_definition(definition).map_err(|message| self.bad_reply("definition", message))
+        let definition = answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
+        read_definition(definition).map_err(|message| self.bad_reply("define", message))
     }
 
     fn run(
@@ -102,7 +101,9 @@ impl ComponentWorkflow {
     fn component_error(&self, error: PluginError) -> WorkflowError {
         let workflow = self.label.clone();
         match error {
-            PluginError::LimitExceeded { limit, .. } => WorkflowError::OverBudget { workflow, limit: limit.to_string() },
+            PluginError::LimitExceeded { limit, .. } => {
+                WorkflowError::OverBudget { workflow, limit: limit.to_string() }
+            }
             error => WorkflowError::Component { workflow, source: error.into() },
         }
     }

@@ -9,6 +9,7 @@ mod load;
 mod ranking;
 mod resolve;
 mod shipped;
+mod workflow;
 
 use std::{
     borrow::Cow,
