@@ -1,32 +1,27 @@
 //! All wiring, in the order of startup: components, the resolver that the configuration names, backends, gateway.
 //! Nothing else builds parts for others.
 
+mod components;
+mod composite;
 pub(crate) mod search;
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::Context as _;
 use http::HeaderMap;
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
-    BackendConfig, ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PartialFailureMode, PluginConfig, Rule,
-    Secret, SessionSharing, TransportConfig,
+    BackendConfig, Config, GoDuration, Loaded, PartialFailureMode, Secret, SessionSharing, TransportConfig,
 };
-use vmcp_core::{
-    extension::{ComponentConfigProblem, ConflictResolver},
-    json::RawJson,
-    ranking::RankingStrategy,
-};
+use vmcp_core::json::RawJson;
 use vmcp_gateway::{
     Gateway, GatewayOptions,
     authored::HostInfo,
@@ -34,19 +29,15 @@ use vmcp_gateway::{
     rules::Rules,
     seal::{Sealer, SealingKey},
 };
-use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
+
+use components::{Carried, Components, carried_components};
+pub use components::{CheckedComponents, Rankings, carried_component, check_components, rankings_named, with_hint};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much longer than its client a backend's question waits: whoever waits for the client gives up first, and cancels the call.
 const INPUT_MARGIN: Duration = Duration::from_secs(30);
-
-/// Answers searches where the configured ranking fails.
-const FALLBACK_RANKING: &str = "linear";
-
-/// Where a component's bytes come from when the program carries them.
-const BUILT_IN: &str = "built-in";
 
 /// Marks an error that a component caused.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -103,14 +94,14 @@ impl HostBuilder {
     pub async fn build(self) -> anyhow::Result<Host> {
         let Self { loaded, carried, patience } = self;
         // Compiling takes a while where the cache is cold.
-        let (loaded, resolver, rankings) = tokio::task::spawn_blocking(move || {
-            let (resolver, rankings) = {
+        let (loaded, resolver, rankings, composites) = tokio::task::spawn_blocking(move || {
+            let (resolver, rankings, composites) = {
                 let components = Components::load(&loaded, &carried)?;
                 let rankings =
                     loaded.config.optimizer.as_ref().map(|optimizer| components.rankings(optimizer)).transpose()?;
-                (components.conflict_resolver()?, rankings)
+                (components.conflict_resolver()?, rankings, components.composites()?)
             };
-            anyhow::Ok((loaded, resolver, rankings))
+            anyhow::Ok((loaded, resolver, rankings, composites))
         })
         .await?
         .map_err(|error| error.context(ComponentRefused))?;
@@ -151,6 +142,7 @@ impl HostBuilder {
             input_timeout: config.server.input_timeout.as_duration(),
             patience,
             tool_search,
+            composites,
             all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
         });
         let (fronts, stopping) = (TaskTracker::new(), CancellationToken::new());
@@ -211,220 +203,6 @@ impl Host {
 /// `file` as an absolute path where it has one.
 fn canonical(file: &str) -> String {
     std::fs::canonicalize(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
-}
-
-/// Components by name.
-type Carried = BTreeMap<String, Cow<'static, [u8]>>;
-
-/// The components that this build carries.
-#[cfg(feature = "builtin-plugins")]
-fn carried_components() -> Carried {
-    vmcp_builtin::all().iter().map(|builtin| (builtin.name.to_owned(), Cow::Borrowed(builtin.wasm))).collect()
-}
-
-/// This build carries none.
-#[cfg(not(feature = "builtin-plugins"))]
-fn carried_components() -> Carried {
-    Carried::new()
-}
-
-/// The components that a configuration may name: those it loads, and those that the build carries.
-struct Components<'a> {
-    loaded: &'a Loaded,
-    carried: &'a Carried,
-    engine: Arc<PluginEngine>,
-    plugins: BTreeMap<String, Component>,
-}
-
-impl<'a> Components<'a> {
-    /// Compiles every component of the configuration, so that a broken one is found now.
-    fn load(loaded: &'a Loaded, carried: &'a Carried) -> anyhow::Result<Self> {
-        let engine = engine(&loaded.config)?;
-        let plugins = load_plugins(&engine, &loaded.config, carried)?;
-        Ok(Self { loaded, carried, engine, plugins })
-    }
-
-    /// The component that `key` of the configuration names.
-    fn get(&self, key: &str, name: &str) -> anyhow::Result<Component> {
-        match (self.plugins.get(name), self.carried.get(name)) {
-            (Some(component), _) => Ok(component.clone()),
-            (None, Some(bytes)) => self.engine.load(source(name, bytes.clone(), BUILT_IN)).map_err(with_hint),
-            (None, None) => {
-                let known: Vec<_> = self.plugins.keys().chain(self.carried.keys()).map(String::as_str).collect();
-                let hint = match known.as_slice() {
-                    [] => "this build carries no components; load one under `plugins`".to_owned(),
-                    known => format!("there are: {}", known.join(", ")),
-                };
-                bail!("`{key}` needs the component `{name}`, which is not loaded ({hint})");
-            }
-        }
-    }
-
-    /// What a component says against its config, with the places in the file.
-    ///
-    /// - `pointer`: where the file has that config
-    fn refusal(&self, name: &str, pointer: &str, error: PluginError) -> anyhow::Error {
-        let PluginError::ConfigRefused { problems, .. } = error else { return with_hint(error) };
-        let line = |problem: &ComponentConfigProblem| {
-            let pointer = format!("{pointer}{}", problem.pointer);
-            self.loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None).to_string()
-        };
-        let lines: Vec<_> = problems.iter().map(line).collect();
-        anyhow!("component `{name}` does not accept its config\n{}", lines.join("\n"))
-    }
-
-    /// The component that resolves name conflicts, with its config.
-    fn conflict_resolver(&self) -> anyhow::Result<Arc<dyn ConflictResolver>> {
-        let aggregation = &self.loaded.config.aggregation;
-        let name = aggregation.resolver();
-        let component = self.get("aggregation.conflictResolution", name)?;
-        component
-            .conflict_resolver(&aggregation.resolver_config())
-            .map_err(|error| self.refusal(name, "/aggregation/conflictResolutionConfig", error))
-    }
-
-    /// The component `name` as a ranking, with `config`.
-    fn ranking(&self, name: &str, config: &Value) -> anyhow::Result<Arc<dyn RankingStrategy>> {
-        let component = self.get("optimizer.ranking", name)?;
-        component.ranking_strategy(config).map_err(|error| self.refusal(name, "/optimizer/rankingConfig", error))
-    }
-
-    /// The ranking that the configuration names, and the one that stands in for it.
-    fn rankings(&self, optimizer: &OptimizerConfig) -> anyhow::Result<Rankings> {
-        let config = optimizer.ranking_config.clone().map_or_else(|| json!({}), Value::Object);
-        let chosen = self.ranking(optimizer.ranking(), &config)?;
-        // The ranking that stands in is a component as well: without one that is so named, there is none.
-        let fallback = match self.carried.contains_key(FALLBACK_RANKING) {
-            true => Some(self.ranking(FALLBACK_RANKING, &json!({}))?),
-            false => None,
-        };
-        Ok(Rankings { chosen, fallback })
-    }
-}
-
-/// Rankings for one engine.
-#[derive(Clone)]
-pub struct Rankings {
-    pub chosen: Arc<dyn RankingStrategy>,
-    /// Answers when `chosen` fails.
-    pub fallback: Option<Arc<dyn RankingStrategy>>,
-}
-
-/// The rankings `names` with the configuration's `rankingConfig` for the one that it names and an empty one for others, and
-/// the ranking that stands in for each.
-pub fn rankings_named(loaded: &Loaded, names: &[String]) -> anyhow::Result<Vec<Rankings>> {
-    let carried = carried_components();
-    let components = Components::load(loaded, &carried)?;
-    let named = |name: &String| {
-        let mut optimizer = loaded.config.optimizer.clone().unwrap_or_default();
-        if optimizer.ranking() != name {
-            optimizer.ranking = Some(name.clone());
-            optimizer.ranking_config = None;
-        }
-        components.rankings(&optimizer)
-    };
-    names.iter().map(named).collect()
-}
-
-/// Every component of the configuration, by name.
-fn load_plugins(
-    engine: &Arc<PluginEngine>,
-    config: &Config,
-    carried: &Carried,
-) -> anyhow::Result<BTreeMap<String, Component>> {
-    let mut components = BTreeMap::new();
-    for plugin in &config.plugins {
-        if carried.contains_key(&plugin.name) {
-            bail!("plugin `{}` has the name of a component that comes with the host; give it another", plugin.name);
-        }
-        components.insert(plugin.name.clone(), load_plugin(engine, plugin)?);
-    }
-    Ok(components)
-}
-
-/// The components of a configuration that were compiled and checked.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckedComponents {
-    /// Label of the component that decides names.
-    pub conflict_resolver: String,
-    /// Label of the component that ranks, where tools are searched.
-    pub ranking: Option<String>,
-    /// Names and versions of the components that the configuration loads.
-    pub loaded: Vec<String>,
-}
-
-/// Compiles and checks the components of a configuration, as starting a host would.
-pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
-    let carried = carried_components();
-    let components = Components::load(loaded, &carried)?;
-    let resolver = components.conflict_resolver()?;
-    let rankings = loaded.config.optimizer.as_ref().map(|optimizer| components.rankings(optimizer)).transpose()?;
-    for backend in &loaded.config.backends {
-        backend_spec(&loaded.config, backend)?;
-    }
-    configured_keys(&loaded.config)?;
-    let label = |(name, component): (&String, &Component)| format!("{name} {}", component.description().version);
-    Ok(CheckedComponents {
-        conflict_resolver: resolver.label().to_owned(),
-        ranking: rankings.map(|rankings| rankings.chosen.label().to_owned()),
-        loaded: components.plugins.iter().map(label).collect(),
-    })
-}
-
-/// The component `name` that this build carries.
-pub fn carried_component(name: &str) -> Option<Cow<'static, [u8]>> {
-    carried_components().remove(name)
-}
-
-/// The engine that all components share, with the compile cache of `config`.
-fn engine(config: &Config) -> anyhow::Result<Arc<PluginEngine>> {
-    PluginEngine::new(EngineOptions { cache_dir: Some(cache_dir(config)?), ..EngineOptions::default() })
-        .map_err(with_hint)
-}
-
-fn load_plugin(engine: &Arc<PluginEngine>, plugin: &PluginConfig) -> anyhow::Result<Component> {
-    if plugin.source.contains("://") {
-        bail!("plugin `{}`: this build loads components from files only, not from `{}`", plugin.name, plugin.source);
-    }
-    let bytes = std::fs::read(&plugin.source)
-        .with_context(|| format!("plugin `{}`: cannot read `{}`", plugin.name, plugin.source))?;
-    let limits = Limits {
-        memory: plugin.limits.memory.map(ByteSize::as_bytes),
-        running_time: plugin.limits.running_time.map(GoDuration::as_duration),
-        output: plugin.limits.output_size.map(ByteSize::as_bytes),
-    };
-    let source = ComponentSource {
-        sha256: plugin.sha256.clone(),
-        grants: Grants { wasi: plugin.grants.wasi.clone() },
-        limits,
-        ..source(&plugin.name, bytes.into(), &plugin.source)
-    };
-    engine.load(source).map_err(with_hint)
-}
-
-fn source(name: &str, bytes: Cow<'static, [u8]>, origin: &str) -> ComponentSource {
-    ComponentSource {
-        name: name.to_owned(),
-        bytes,
-        origin: origin.to_owned(),
-        sha256: None,
-        grants: Grants::default(),
-        limits: Limits::default(),
-    }
-}
-
-/// An error of a component with its cause, and what to do about it.
-pub fn with_hint(error: PluginError) -> anyhow::Error {
-    let hint = error.hint();
-    let error = anyhow::Error::new(error);
-    match hint {
-        Some(hint) => {
-            let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            anyhow!("{message}\nhint: {hint}")
-        }
-        None => error,
-    }
 }
 
 /// One watcher ends the processes of all stdio backends if the host cannot.

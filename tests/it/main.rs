@@ -23,3 +23,4 @@ mod serving;
 mod sessions;
 mod stdio;
 mod tool_search;
+mod workflow;

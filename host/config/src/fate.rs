@@ -99,7 +99,7 @@ const TABLE: &[Row] = &[
     honoured("outgoingAuth.backends"),
     warned("aggregation.tools.*.toolConfigRef", KUBERNETES),
     honoured("aggregation"),
-    warned("compositeTools", LATER),
+    honoured("compositeTools"),
     warned("compositeToolRefs", KUBERNETES),
     honoured("operational.logLevel"),
     honoured("operational.timeouts"),
@@ -118,8 +118,6 @@ const TABLE: &[Row] = &[
     refused("rateLimiting", "without it, clients could make any number of calls"),
     // Backends get less than they hoped for, never more.
     warned("passthroughHeaders", LATER),
-    warned("plugins.*.grants.tools", "only workflows call tools, and this build runs none"),
-    warned("plugins.*.limits.wallTime", "resolvers never wait: `runningTime` bounds the whole call"),
     honoured("plugins"),
     warned("server.bytesInFlight", "each request and reply is bounded, their sum is not yet"),
     honoured("server"),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     check, client_file,
@@ -143,13 +144,26 @@ fn typed(tree: &Tree, report: &mut Report<'_>) -> (Option<Document>, Vec<KeyPath
     let mut instance = shape::instance(tree, report);
     let places = check::check(&instance, report);
     let mended = places.iter().map(|place| repair::mend(&mut instance, place)).collect();
-    match Document::deserialize(instance) {
-        Ok(document) => (Some(document), mended),
+    match Document::deserialize(&instance) {
+        Ok(mut document) => {
+            keep_composites(&mut document, instance);
+            (Some(document), mended)
+        }
         Err(error) => {
             if report.errors.is_empty() {
                 report.error(Rule::WrongType, &KeyPath::root(), error.to_string());
             }
             (None, mended)
+        }
+    }
+}
+
+/// Gives each composite tool its entry as written.
+fn keep_composites(document: &mut Document, mut instance: Value) {
+    let Some(Value::Array(entries)) = instance.get_mut("compositeTools").map(Value::take) else { return };
+    for (tool, entry) in document.composite_tools.iter_mut().zip(entries) {
+        if let Value::Object(entry) = entry {
+            tool.document = entry;
         }
     }
 }

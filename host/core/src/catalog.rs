@@ -78,6 +78,22 @@ pub struct Hidden {
     pub reason: Arc<str>,
     /// Who hid it: a component's label, or `configuration`, or `host`.
     pub decided_by: Arc<str>,
+    /// Arguments that the configuration puts into a workflow's calls.
+    pub arguments: Arc<ArgumentRules>,
+}
+
+impl Hidden {
+    /// As an entry that clients do not see; its name is `backend.original-name`.
+    fn entry(&self) -> Entry {
+        Entry {
+            name: format!("{}.{}", self.capability.backend, self.capability.original_name).into(),
+            capability: self.capability.clone(),
+            definition: self.capability.definition.clone(),
+            why: self.reason.clone(),
+            decided_by: self.decided_by.clone(),
+            arguments: self.arguments.clone(),
+        }
+    }
 }
 
 /// The advertised entries of one kind, sorted by name.
@@ -226,6 +242,17 @@ impl Catalog {
         self
     }
 
+    /// Adds tools that the catalog does not have, and others that are not to be shown.
+    #[must_use]
+    pub fn with_tools(mut self, added: Vec<Entry>, hidden: Vec<Hidden>) -> Self {
+        if !added.is_empty() {
+            let entries = self.tools.entries.iter().cloned().chain(added.into_iter().map(Arc::new)).collect();
+            self.tools = Listing::new(entries);
+        }
+        self.hidden.extend(hidden);
+        self
+    }
+
     pub fn listing(&self, kind: Kind) -> &Listing {
         match kind {
             Kind::Tool => &self.tools,
@@ -243,6 +270,30 @@ impl Catalog {
                 |e: &&Arc<Entry>| e.backend().as_str() == backend && &*e.capability.original_name == original;
             self.tools.entries.iter().find(leads_there)
         })
+    }
+
+    /// Where a workflow's tool name leads: as a client's, else `backend.original-name` of a tool that clients do not see.
+    pub fn any_tool(&self, name: &str) -> Option<Arc<Entry>> {
+        self.tool(name).cloned().or_else(|| {
+            let leads_there = |hidden: &&Hidden| {
+                let Capability { backend, original_name, .. } = &*hidden.capability;
+                let rest = name.strip_prefix(backend.as_str()).and_then(|rest| rest.strip_prefix('.'));
+                rest == Some(original_name)
+            };
+            self.hidden_tools().find(leads_there).map(|hidden| Arc::new(hidden.entry()))
+        })
+    }
+
+    /// All tools that a workflow may name, those that clients see first.
+    pub fn all_tools(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.tools.entries.iter().cloned().chain(self.hidden_tools().map(|hidden| Arc::new(hidden.entry())))
+    }
+
+    /// Tools of backends that clients do not see. A composite tool that is hidden has a reason not to be run.
+    fn hidden_tools(&self) -> impl Iterator<Item = &Hidden> {
+        let is_tool =
+            |hidden: &&Hidden| hidden.capability.kind == Kind::Tool && !hidden.capability.backend.is_composite();
+        self.hidden.iter().filter(is_tool)
     }
 
     /// Where a URI leads: a listed resource, else the first template that matches.

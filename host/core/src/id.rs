@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Longest legal backend name, in bytes.
 pub const MAX_BACKEND_NAME: usize = 253;
 
+/// What [`BackendId::composite`] is called: the `/` is what no other has.
+const COMPOSITE: &str = "vmcp/composite";
+
 /// Name of a backend as the configuration writes it, e.g. `GitHub` or `brave_search`: 1 to 253 bytes without control
 /// characters or `/`. Tool names use its [`slug`](Self::slug), legal everywhere; two equal slugs are a config error.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +42,15 @@ impl BackendId {
             Some(illegal) => Err(BackendIdError::IllegalCharacter(illegal)),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// Stands for the host itself where composite tools say who has them. No backend of the configuration can have this name.
+    pub fn composite() -> Self {
+        Self(COMPOSITE.into())
+    }
+
+    pub fn is_composite(&self) -> bool {
+        &*self.0 == COMPOSITE
     }
 
     pub fn as_str(&self) -> &str {

@@ -128,13 +128,14 @@ fn candidates(kind: Kind, offers: &[&Offer], rules: &Rules, hidden: &mut Vec<Hid
             });
             match reason {
                 Some(reason) => {
-                    hidden.push(Hidden { capability, reason: reason.into(), decided_by: "configuration".into() });
+                    let decided_by = "configuration".into();
+                    hidden.push(Hidden { capability, reason: reason.into(), decided_by, arguments });
                 }
                 // Over modern HTTP such a tool cannot be called by the rules.
                 None if offer.discovered.is_modern && annotation_error.is_some() => {
                     let reason = annotation_error.unwrap_or_default();
                     warn!(backend = %offer.backend, tool = %capability.name, "hidden: {reason}");
-                    hidden.push(Hidden { capability, reason: reason.into(), decided_by: "host".into() });
+                    hidden.push(Hidden { capability, reason: reason.into(), decided_by: "host".into(), arguments });
                 }
                 None => candidates.push(Candidate {
                     contender: Contender {
@@ -183,7 +184,7 @@ fn settle(candidate: Candidate, resolution: Resolution, rules: &Rules, label: &s
     let Candidate { contender: Contender { capability, .. }, arguments, available } = candidate;
     let kind = capability.kind;
     let hide = |capability: Arc<Capability>, reason: String, decided_by: &str| {
-        Err(Hidden { capability, reason: reason.into(), decided_by: decided_by.into() })
+        Err(Hidden { capability, reason: reason.into(), decided_by: decided_by.into(), arguments: arguments.clone() })
     };
     let name = match resolution.decision {
         Decision::ExposeAs(name) => name,

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use http::{HeaderName, HeaderValue};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 use vmcp_backend::{Backend, BackendRequest, BackendState, EventSender, ServerMessage};
 use vmcp_core::{
     call::{CallError, Reply},
@@ -36,8 +33,6 @@ use crate::{
     uri,
 };
 
-/// Messages of a backend that may wait while a call is bridged.
-const MESSAGE_QUEUE: usize = 64;
 const INPUT_RESPONSES: &str = "inputResponses";
 const REQUEST_STATE: &str = "requestState";
 
@@ -50,12 +45,14 @@ pub(crate) struct Outgoing {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether a legacy backend may or must make a task of it.
     pub task: TaskSupport,
+    /// How long the reply may take; the backend's own limit without.
+    pub timeout: Option<Duration>,
 }
 
 impl Outgoing {
     /// A request without headers of its own that never becomes a task.
     pub(crate) fn plain(incoming: Incoming, name: String) -> Self {
-        Self { incoming, name, headers: Vec::new(), task: TaskSupport::Never }
+        Self { incoming, name, headers: Vec::new(), task: TaskSupport::Never, timeout: None }
     }
 
     /// Whether a modern client's call becomes a task at a legacy backend.
@@ -83,7 +80,7 @@ impl Gateway {
         let (from, to) = (caller.era(), era_of(backend).await?);
         let may_name_task = task::may_name_task(&outgoing.incoming, from);
         let becomes_task = to == Era::Legacy && from == Era::Modern && outgoing.becomes_task()?;
-        let Outgoing { incoming: Incoming { method, mut params, mut meta, .. }, name, headers, .. } = outgoing;
+        let Outgoing { incoming: Incoming { method, mut params, mut meta, .. }, name, headers, timeout, .. } = outgoing;
         if from == Era::Modern && to == Era::Legacy {
             // What asks legacy backends for a task means nothing in a modern request.
             params.remove("task");
@@ -95,10 +92,10 @@ impl Gateway {
             meta.log_level = session.log_level().map(|level| RawJson::of(&level.as_str()));
         }
         let client = caller.profile(to);
-        let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout: None };
+        let request = BackendRequest { method: method.clone().into(), params, meta, client, headers, timeout };
         let call = Call { caller, backend, request, name: &name };
         let (era, reply) = match (from, to) {
-            (Era::Modern, Era::Legacy) if asks_for_input(&method) => match self.call_with_stops(call, &events).await? {
+            (Era::Modern, Era::Legacy) if asks_for_input(&method) => match self.stop_for_input(call, &events).await? {
                 Stopped::Answered(answer) => answer.map_err(|error| no_reply(&error))?,
                 Stopped::Asks(result) => return Ok(Reply::Result(result)),
             },
@@ -126,18 +123,33 @@ impl Gateway {
     }
 
     /// A call of a modern client to a legacy backend, which stops when the backend wants something of the client.
-    async fn call_with_stops(&self, mut call: Call<'_>, events: &EventSender) -> Result<Stopped, RpcError> {
-        let state = call.request.params.remove(REQUEST_STATE);
-        let responses = call.request.params.remove(INPUT_RESPONSES);
+    async fn stop_for_input(&self, mut call: Call<'_>, events: &EventSender) -> Result<Stopped, RpcError> {
+        let brought = Brought::take_from(&mut call.request.params);
         let binding = Binding::new(&call.caller.identity, call.backend.id(), &call.request.method, call.name);
         let capabilities = call.request.client.capabilities.clone();
         let token = call.request.meta.progress_token.clone();
-        let responses = Object::parse_lenient(responses.as_ref());
+        self.call_with_stops(brought, &binding, &capabilities, token.as_ref(), events, || call.begin()).await
+    }
+
+    /// A call that a modern client makes, makes again with answers, and so on until it is done.
+    ///
+    /// - `brought`: what the client's request has of an earlier round
+    /// - `token`: the client's present progress token
+    /// - `begin`: makes the call, in the first round
+    pub(crate) async fn call_with_stops(
+        &self,
+        Brought { state, responses }: Brought,
+        binding: &Binding,
+        capabilities: &RawJson,
+        token: Option<&RawJson>,
+        events: &EventSender,
+        begin: impl FnOnce() -> OpenCall,
+    ) -> Result<Stopped, RpcError> {
         // A client that knows beforehand what it will be asked may bring its answers at once.
-        let brought = if state.is_none() { responses.clone() } else { Object::default() };
+        let beforehand = if state.is_none() { responses.clone() } else { Object::default() };
         let resumed = match state {
             None => None,
-            Some(state) => match self.parked.resume(&state, &responses, &binding)? {
+            Some(state) => match self.parked.resume(&state, &responses, binding)? {
                 Resumed::GoOn(open) if !open.is_running() && !all_accepted(&responses) => {
                     return Err(RpcError::invalid_params("the backend wants a visit that the client declined"));
                 }
@@ -145,16 +157,16 @@ impl Gateway {
                 Resumed::Ask(result) => return Ok(Stopped::Asks(result)),
             },
         };
-        let mut open = resumed.unwrap_or_else(|| call.begin());
-        let mut progress = open.go_on(events, &capabilities, token.as_ref()).await?;
-        while !brought.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&brought) {
-            progress = open.go_on(events, &capabilities, token.as_ref()).await?;
+        let mut open = resumed.unwrap_or_else(begin);
+        let mut progress = open.go_on(events, capabilities, token).await?;
+        while !beforehand.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&beforehand) {
+            progress = open.go_on(events, capabilities, token).await?;
         }
         match progress {
-            Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
+            Progress::Asks => self.parked.park(open, binding).map(Stopped::Asks),
             Progress::Done(Ok((era, Reply::Error(error)))) => {
-                match modern_legacy::url_visits(&error, &capabilities, &salt())? {
-                    Some(visits) => self.parked.park(OpenCall::to_be_made(visits), &binding).map(Stopped::Asks),
+                match modern_legacy::url_visits(&error, capabilities, &salt())? {
+                    Some(visits) => self.parked.park(OpenCall::to_be_made(visits), binding).map(Stopped::Asks),
                     None => Ok(Stopped::Answered(Ok((era, Reply::Error(error))))),
                 }
             }
@@ -163,8 +175,21 @@ impl Gateway {
     }
 }
 
+/// What a modern client's request brings of an earlier round.
+pub(crate) struct Brought {
+    state: Option<RawJson>,
+    responses: Object,
+}
+
+impl Brought {
+    pub(crate) fn take_from(params: &mut Object) -> Self {
+        let state = params.remove(REQUEST_STATE);
+        Self { state, responses: Object::parse_lenient(params.remove(INPUT_RESPONSES).as_ref()) }
+    }
+}
+
 /// Where a call that may stop has come to.
-enum Stopped {
+pub(crate) enum Stopped {
     Answered(Answer),
     /// The result that asks the client for input.
     Asks(RawJson),
@@ -190,15 +215,13 @@ impl Call<'_> {
 
     /// The call as one that outlives the request that began it.
     pub(crate) fn begin(self) -> OpenCall {
-        let (sender, messages) = mpsc::channel(MESSAGE_QUEUE);
         let Self { caller, backend, request, name } = self;
         let (identity, backend) = (caller.identity.clone(), backend.clone());
         let (method, name) = (request.method.clone(), name.to_owned());
-        let answer = async move {
+        OpenCall::begin_with(|sender| async move {
             let answer = Box::pin(backend.answer(request, sender));
             admit(&identity, &method, &name, backend.id(), answer).await
-        };
-        OpenCall::begin(answer, messages)
+        })
     }
 
     /// The call again and again, as long as the modern backend asks for input that the legacy client gives meanwhile.

@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_backend::{Backend, BackendState, Transport};
 use vmcp_core::{capability::Kind, catalog::Catalog, extension::ConflictResolver, id::BackendId};
 use vmcp_mcp::envelope::Notification;
+use vmcp_workflow::Composite;
 
 use crate::{
     aggregator::{AggregateError, Offer},
@@ -49,6 +51,7 @@ pub struct GatewayOptions {
     pub patience: Duration,
     /// Shows `find_tool` and `call_tool` in place of all tools.
     pub tool_search: Option<Arc<ToolSearch>>,
+    pub composites: Vec<Arc<Composite>>,
     /// Whether one backend that is down makes the whole host not ready.
     pub all_or_nothing: bool,
 }
@@ -80,6 +83,10 @@ pub struct Gateway {
     /// The most verbose level that any client asked for.
     pub(crate) log_level: watch::Sender<Option<LogLevel>>,
     pub(crate) tool_search: Option<Arc<ToolSearch>>,
+    /// By the names that clients know.
+    pub(crate) composites: IndexMap<Arc<str>, Arc<Composite>>,
+    /// For runs, which outlive the requests that began them.
+    me: Weak<Self>,
     all_or_nothing: bool,
     catalog: ArcSwap<Catalog>,
     standing: watch::Sender<Standing>,
@@ -138,9 +145,11 @@ impl Gateway {
             let discovered = options.last_seen.recall(backend.id(), &reached(backend)).map(Arc::new);
             (backend.id().clone(), Slot { discovered, ..Slot::default() })
         };
+        let slots = options.backends.iter().map(recall).collect();
         let (departed, departures) = mpsc::unbounded_channel();
-        Arc::new(Self {
-            slots: Mutex::new(options.backends.iter().map(recall).collect()),
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            slots: Mutex::new(slots),
             host: options.host,
             sessions: Sessions::new(options.sealer.clone()),
             backends: options.backends.into_iter().map(|backend| (backend.id().clone(), backend)).collect(),
@@ -161,11 +170,17 @@ impl Gateway {
             started: Instant::now(),
             log_level: watch::Sender::new(None),
             tool_search: options.tool_search,
+            composites: options.composites.into_iter().map(|one| (one.name.clone(), one)).collect(),
             all_or_nothing: options.all_or_nothing,
             catalog: ArcSwap::default(),
             standing: watch::Sender::new(Standing::Waiting),
             events: broadcast::Sender::new(EVENT_BACKLOG),
         })
+    }
+
+    /// The gateway for what outlives a borrow of it.
+    pub(crate) fn shared(&self) -> Arc<Self> {
+        self.me.upgrade().expect("whoever calls it has one")
     }
 
     /// Starts the backends, and keeps the catalog up to date until `shutdown`.

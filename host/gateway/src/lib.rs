@@ -18,6 +18,7 @@ pub mod uri;
 
 mod ability;
 mod admission;
+mod composite;
 mod forward;
 mod legacy_task;
 mod mirror;

@@ -42,6 +42,8 @@ use crate::{
 const GATHERING: Duration = Duration::from_millis(20);
 /// Calls that wait for their clients at a time.
 const MAX_PARKED: usize = 1000;
+/// Messages of a backend that may wait while a call is bridged.
+const MESSAGE_QUEUE: usize = 64;
 const PROGRESS: &str = "notifications/progress";
 
 /// What a call to a backend ends with.
@@ -97,6 +99,14 @@ impl OpenCall {
     ) -> Self {
         let running = Some(Running { answer: Box::pin(answer), messages });
         Self { running, ..Self::to_be_made(Gathering::new(&salt())) }
+    }
+
+    /// The same for a call that is told where its messages go.
+    pub(crate) fn begin_with<A: Future<Output = Answer> + Send + 'static>(
+        begin: impl FnOnce(EventSender) -> A,
+    ) -> Self {
+        let (sender, messages) = mpsc::channel(MESSAGE_QUEUE);
+        Self::begin(begin(sender), messages)
     }
 
     /// A call that the backend takes only after the client has done what was gathered.

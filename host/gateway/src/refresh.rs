@@ -21,6 +21,7 @@ use vmcp_mcp::{era::Era, object::Object};
 
 use crate::{
     aggregator::{AggregateError, aggregate},
+    composite,
     discovery::{Extras, ask, discover},
     gateway::{Gateway, GatewayEvent, Slot, reached},
     session::LogLevel,
@@ -207,6 +208,7 @@ pub(crate) async fn keep_aggregated(gateway: Arc<Gateway>, shutdown: Cancellatio
         let next = generation + 1;
         let built = tokio::task::spawn_blocking(move || {
             let catalog = aggregate(next, &offers, is_complete, &building.rules, building.resolver.as_ref())?;
+            let catalog = composite::add(catalog, building.composites.values(), building.rules.names);
             Ok(match &building.tool_search {
                 Some(search) => search.take(catalog),
                 None => catalog,

@@ -57,6 +57,12 @@ pub enum Client {
         /// What it can be asked during this request: a JSON object.
         capabilities: RawJson,
     },
+    /// A modern one behind a workflow, which is asked as a legacy one is.
+    Workflow {
+        log_level: Option<LogLevel>,
+        /// As a legacy client would say them.
+        capabilities: RawJson,
+    },
 }
 
 impl Caller {
@@ -77,6 +83,8 @@ impl Caller {
         let (capabilities, scope) = match (&self.client, to) {
             (Client::Legacy(session), Era::Legacy) => (session.capabilities.clone(), session.scope()),
             (Client::Legacy(session), Era::Modern) => (legacy_modern::capabilities(&session.capabilities), None),
+            (Client::Workflow { capabilities, .. }, Era::Legacy) => (capabilities.clone(), None),
+            (Client::Workflow { capabilities, .. }, Era::Modern) => (legacy_modern::capabilities(capabilities), None),
             (Client::Modern { capabilities, .. }, Era::Legacy) => (modern_legacy::capabilities(capabilities), None),
             (Client::Modern { capabilities, .. }, Era::Modern) => (modern_modern::capabilities(capabilities), None),
         };
@@ -85,7 +93,7 @@ impl Caller {
 
     pub fn era(&self) -> Era {
         match self.client {
-            Client::Legacy(_) => Era::Legacy,
+            Client::Legacy(_) | Client::Workflow { .. } => Era::Legacy,
             Client::Modern { .. } => Era::Modern,
         }
     }
@@ -97,7 +105,7 @@ impl Caller {
         }
         let wanted = match &self.client {
             Client::Legacy(session) => Some(session.log_level().unwrap_or(LogLevel::Debug)),
-            Client::Modern { log_level, .. } => *log_level,
+            Client::Modern { log_level, .. } | Client::Workflow { log_level, .. } => *log_level,
         };
         let level = Object::parse_lenient(notification.params.as_ref()).get_string("level");
         let level = level.and_then(|level| LogLevel::parse(&level));
@@ -287,34 +295,27 @@ impl Gateway {
                 }
             }
         }
-        let params = &mut incoming.params;
-        let Target { backend, original_name, entry } = self.target(&catalog, caller.era(), kind, &name)?;
-        if *original_name != *name {
-            params.set(key, RawJson::of(&&*original_name));
+        let composite = catalog.tool(&name).filter(|entry| kind == Kind::Tool && entry.backend().is_composite());
+        if let Some((entry, composite)) =
+            composite.and_then(|entry| Some((entry, self.composites.get(&entry.capability.original_name)?)))
+        {
+            let reply = self.run_composite(caller, composite.clone(), incoming, events).await;
+            if let Some(search) = search {
+                search.note_call(&entry.name, reply.as_ref().ok());
+            }
+            return reply;
         }
-        let mut headers = Vec::new();
-        if let Some(rules) = entry.as_ref().map(|entry| &entry.arguments) {
-            if let Some(headers) = &incoming.param_headers {
-                check_mirrored(params, rules, headers)?;
-            }
-            if !rules.leaves_arguments_alone() {
-                apply_argument_rules(params, rules)?;
-            }
-            for (name, value) in mirrored_headers(params, rules)? {
-                headers.extend(HeaderName::from_str(&name).ok().zip(HeaderValue::from_str(&value).ok()));
-            }
+        let target = self.target(&catalog, caller.era(), kind, &name)?;
+        let mut outgoing = outgoing(&target, kind, incoming, name)?;
+        let Target { backend, entry, .. } = target;
+        if caller.era() == Era::Modern
+            && kind == Kind::Tool
+            && catalog.abilities.legacy_tasks
+            && backend.shares_sessions_with(&caller.profile(Era::Legacy))
+        {
+            outgoing.task = TaskSupport::of(entry.as_deref());
         }
-        let task = match caller.era() {
-            Era::Modern
-                if kind == Kind::Tool
-                    && catalog.abilities.legacy_tasks
-                    && backend.shares_sessions_with(&caller.profile(Era::Legacy)) =>
-            {
-                TaskSupport::of(entry.as_deref())
-            }
-            _ => TaskSupport::Never,
-        };
-        let reply = self.forward(caller, backend, Outgoing { incoming, name, headers, task }, events).await;
+        let reply = self.forward(caller, backend, outgoing, events).await;
         if let (Some(search), Some(entry)) = (search, &entry) {
             search.note_call(&entry.name, reply.as_ref().ok());
         }
@@ -442,6 +443,34 @@ impl Gateway {
     fn without_prefix<'n>(&self, backend: &BackendId, uri: &'n str) -> &'n str {
         self.uri_prefix(backend).and_then(|prefix| uri.strip_prefix(prefix)).unwrap_or(uri)
     }
+}
+
+/// A call as its target takes it: with the backend's own name, and the arguments and headers that the rules want.
+///
+/// - `name`: as the client wrote it
+pub(crate) fn outgoing(
+    target: &Target<'_>,
+    kind: Kind,
+    mut incoming: Incoming,
+    name: String,
+) -> Result<Outgoing, RpcError> {
+    let params = &mut incoming.params;
+    if *target.original_name != *name {
+        params.set(kind.key(), RawJson::of(&&*target.original_name));
+    }
+    let mut headers = Vec::new();
+    if let Some(rules) = target.entry.as_ref().map(|entry| &entry.arguments) {
+        if let Some(headers) = &incoming.param_headers {
+            check_mirrored(params, rules, headers)?;
+        }
+        if !rules.leaves_arguments_alone() {
+            apply_argument_rules(params, rules)?;
+        }
+        for (name, value) in mirrored_headers(params, rules)? {
+            headers.extend(HeaderName::from_str(&name).ok().zip(HeaderValue::from_str(&value).ok()));
+        }
+    }
+    Ok(Outgoing { headers, ..Outgoing::plain(incoming, name) })
 }
 
 /// Whether the host says that it has this kind.

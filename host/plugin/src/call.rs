@@ -47,23 +47,16 @@ pub(crate) struct Callee {
 impl Callee {
     /// Runs `call` on an instance of its own and blocks until it is done: at most the allowed running time and one tick,
     /// after waiting for a slot. `during` names the function in errors.
+    ///
+    /// - `workflow`: what a workflow reaches that is no run
     pub(crate) fn call<R: Send>(
         &self,
         during: &'static str,
-        call: impl AsyncFnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R> + Send,
-    ) -> Result<R, PluginError> {
-        Running::new(self).call(self, during, call)
-    }
-
-    /// The same for a workflow that says what it is.
-    pub(crate) fn call_with<R: Send>(
-        &self,
-        during: &'static str,
-        workflow: WorkflowState,
+        workflow: Option<WorkflowState>,
         call: impl AsyncFnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R> + Send,
     ) -> Result<R, PluginError> {
         let mut running = Running::new(self);
-        running.store.data_mut().workflow = Some(workflow);
+        running.store.data_mut().workflow = workflow;
         running.call(self, during, call)
     }
 

@@ -155,7 +155,7 @@ impl Component {
 
     /// All that the component finds wrong in `config` for `world`, e.g. [`CONFLICT_RESOLVER`]. Blocking.
     pub fn check_config(&self, world: &str, config: &Value) -> Result<Vec<ComponentConfigProblem>, PluginError> {
-        component::check_config(&self.0.callee, &self.0.component, world, &config.to_string())
+        self.problems(world, config, None)
     }
 
     /// This component as a conflict resolver, once it accepts `config`. Blocking.
@@ -185,17 +185,18 @@ impl Component {
 
     /// This component as a workflow, once it accepts `config`. Blocking.
     ///
-    /// - `document`: JSON text that it interprets, if it is an interpreter
+    /// - `document`: JSON text that it interprets, if it is an interpreter; what it refuses are then places in the document
     pub fn workflow(&self, config: &Value, document: Option<&str>) -> Result<Arc<dyn Workflow>, PluginError> {
         let indices = self.0.workflow.clone().ok_or_else(|| self.lacks(WORKFLOW_VERSION))?;
-        self.accept_config(WORKFLOW, config)?;
+        let document: Option<Arc<str>> = document.map(Into::into);
+        self.accept(self.problems(WORKFLOW, config, document.clone())?)?;
         let limits = Limits { output: self.0.limits.output.or(Some(WORKFLOW_OUTPUT)), ..self.0.limits };
         Ok(Arc::new(ComponentWorkflow {
             callee: Callee { allowance: limits.allowance(WORKFLOW_TIME), ..self.0.callee.clone() },
             indices,
             label: self.label(),
             config: config.to_string(),
-            document: document.map(Into::into),
+            document,
         }))
     }
 
@@ -207,8 +208,20 @@ impl Component {
         PluginError::MissingExport { component: self.name().to_owned(), interface: interface.into() }
     }
 
+    fn problems(
+        &self,
+        world: &str,
+        config: &Value,
+        document: Option<Arc<str>>,
+    ) -> Result<Vec<ComponentConfigProblem>, PluginError> {
+        component::check_config(&self.0.callee, &self.0.component, world, &config.to_string(), document)
+    }
+
     fn accept_config(&self, world: &str, config: &Value) -> Result<(), PluginError> {
-        let problems = self.check_config(world, config)?;
+        self.accept(self.check_config(world, config)?)
+    }
+
+    fn accept(&self, problems: Vec<ComponentConfigProblem>) -> Result<(), PluginError> {
         if problems.is_empty() {
             return Ok(());
         }

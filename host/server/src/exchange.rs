@@ -54,7 +54,7 @@ impl Exchange {
     pub(crate) fn session(&self) -> Option<&Arc<Session>> {
         match &self.caller.client {
             Client::Legacy(session) => Some(session),
-            Client::Modern { .. } => None,
+            Client::Modern { .. } | Client::Workflow { .. } => None,
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// What one run may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +33,27 @@ impl Default for BudgetLimits {
 #[derive(Debug)]
 pub struct Budget {
     limits: BudgetLimits,
+    used: Arc<Used>,
+    parallel: Arc<Semaphore>,
+    clock: Arc<WallClock>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
     calls: AtomicU32,
     questions: AtomicU32,
-    parallel: Arc<Semaphore>,
 }
 
 impl Budget {
     pub fn new(limits: BudgetLimits) -> Self {
-        let parallel = Arc::new(Semaphore::new(limits.parallel_calls.max(1) as usize));
-        Self { limits, calls: AtomicU32::new(0), questions: AtomicU32::new(0), parallel }
+        Self { limits, used: Arc::default(), parallel: parallel(limits), clock: Arc::default() }
     }
 
-    pub fn limits(&self) -> BudgetLimits {
-        self.limits
+    /// For a run that another run begins: what it uses counts for both. It has turns of its own, since the other keeps one
+    /// while it waits.
+    #[must_use]
+    pub fn nested(&self, limits: BudgetLimits) -> Self {
+        Self { limits, used: self.used.clone(), parallel: parallel(limits), clock: Arc::default() }
     }
 
     /// Takes one call.
@@ -53,7 +61,7 @@ impl Budget {
     /// # Errors
     /// What to say when there is none left.
     pub(crate) fn take_call(&self) -> Result<(), String> {
-        take(&self.calls, self.limits.calls, "tool calls")
+        take(&self.used.calls, self.limits.calls, "tool calls")
     }
 
     /// Takes one question.
@@ -61,17 +69,93 @@ impl Budget {
     /// # Errors
     /// What to say when there is none left.
     pub(crate) fn take_question(&self) -> Result<(), String> {
-        take(&self.questions, self.limits.questions, "questions to the client")
+        take(&self.used.questions, self.limits.questions, "questions to the client")
+    }
+
+    /// Returns once the wall time is used up.
+    pub async fn time_is_up(&self) {
+        loop {
+            let Some(left) = self.clock.left(self.limits.wall_time) else {
+                self.clock.goes_on.notified().await;
+                continue;
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    /// The wall time stands still until the pause is dropped.
+    pub fn pause(&self) -> Pause {
+        let mut paused = self.clock.lock();
+        paused.pauses += 1;
+        paused.since.get_or_insert_with(Instant::now);
+        drop(paused);
+        Pause(self.clock.clone())
     }
 
     /// Waits until one more call may be under way.
-    pub(crate) async fn turn(parallel: Arc<Semaphore>) -> OwnedSemaphorePermit {
-        parallel.acquire_owned().await.expect("the semaphore is never closed")
+    pub(crate) fn turn(&self) -> impl Future<Output = OwnedSemaphorePermit> + Send + 'static {
+        let parallel = self.parallel.clone();
+        async move { parallel.acquire_owned().await.expect("the semaphore is never closed") }
+    }
+}
+
+/// Time since a run began, without its pauses.
+#[derive(Debug)]
+struct WallClock {
+    began: Instant,
+    paused: Mutex<Paused>,
+    goes_on: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Paused {
+    pauses: u32,
+    /// Of the present pauses, the first.
+    since: Option<Instant>,
+    before: Duration,
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self { began: Instant::now(), paused: Mutex::default(), goes_on: Notify::new() }
+    }
+}
+
+impl WallClock {
+    /// What is left of `allowed`; none while it stands still.
+    fn left(&self, allowed: Duration) -> Option<Duration> {
+        let paused = self.lock();
+        let used = self.began.elapsed().saturating_sub(paused.before);
+        paused.since.is_none().then(|| allowed.saturating_sub(used))
     }
 
-    pub(crate) fn parallel(&self) -> Arc<Semaphore> {
-        self.parallel.clone()
+    fn lock(&self) -> MutexGuard<'_, Paused> {
+        self.paused.lock().expect("no panic while locked")
     }
+}
+
+/// A time that is not counted.
+#[derive(Debug)]
+pub struct Pause(Arc<WallClock>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        let mut paused = self.0.lock();
+        paused.pauses -= 1;
+        if paused.pauses == 0
+            && let Some(since) = paused.since.take()
+        {
+            paused.before += since.elapsed();
+            self.0.goes_on.notify_one();
+        }
+    }
+}
+
+fn parallel(limits: BudgetLimits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits.parallel_calls.max(1) as usize))
 }
 
 fn take(used: &AtomicU32, limit: u32, what: &str) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! Which tools a workflow may call.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use vmcp_core::workflow::ToolInfo;
+use vmcp_core::catalog::Entry;
 
 /// The tools that a workflow may call.
 #[derive(Clone, Debug)]
@@ -24,13 +24,14 @@ impl ToolGrant {
     }
 
     /// Whether it covers `tool`.
-    pub fn covers(&self, tool: &ToolInfo) -> bool {
+    pub fn covers(&self, tool: &Entry) -> bool {
+        let (backend, original_name) = (tool.backend(), &tool.capability.original_name);
         match self {
             Self::Declared(names) => {
-                let dotted = format!("{}.{}", tool.backend, tool.original_name);
-                names.iter().any(|name| *name == tool.name || *name == dotted)
+                let dotted = format!("{backend}.{original_name}");
+                names.iter().any(|name| **name == *tool.name || *name == dotted)
             }
-            Self::Patterns(patterns) => patterns.is_match(format!("{}/{}", tool.backend, tool.original_name)),
+            Self::Patterns(patterns) => patterns.is_match(format!("{backend}/{original_name}")),
         }
     }
 }

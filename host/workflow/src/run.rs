@@ -1,13 +1,17 @@
 //! One run: its calls pass its grant and its budget before anybody makes them.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::BoxFuture;
 use tracing::warn;
 use vmcp_core::{
+    catalog::Entry,
     json::RawJson,
     workflow::{Elicited, InteractionError, ToolCallError, ToolInfo, World},
 };
@@ -19,16 +23,16 @@ pub trait Outside: Send + Sync {
     /// Calls `tool` through the admission that clients' calls pass.
     fn call(
         &self,
-        tool: &ToolInfo,
+        tool: Arc<Entry>,
         arguments: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>>;
 
-    /// All tools behind the host, hidden ones included, sorted by name.
-    fn tools(&self) -> Vec<ToolInfo>;
+    /// All tools behind the host, those that clients do not see included.
+    fn tools(&self) -> Vec<Arc<Entry>>;
 
     /// One of them, by the name that clients see or by `backend.original-name`.
-    fn tool(&self, name: &str) -> Option<ToolInfo>;
+    fn tool(&self, name: &str) -> Option<Arc<Entry>>;
 
     /// Asks the client: `method` is one of the protocol.
     fn ask(
@@ -52,14 +56,26 @@ pub enum Asked {
 /// One run of a workflow.
 pub struct Run {
     /// Of the workflow, for the log.
-    pub label: Arc<str>,
-    pub grant: ToolGrant,
-    pub budget: Budget,
-    pub outside: Arc<dyn Outside>,
+    label: Arc<str>,
+    grant: ToolGrant,
+    budget: Arc<Budget>,
+    outside: Arc<dyn Outside>,
+    steps: Arc<Steps>,
+}
+
+/// Stands in for the progress of a workflow that reports none.
+#[derive(Default)]
+struct Steps {
+    reports_itself: AtomicBool,
+    done: AtomicU32,
 }
 
 impl Run {
-    fn admitted(&self, name: &str) -> Result<ToolInfo, ToolCallError> {
+    pub fn new(label: Arc<str>, grant: ToolGrant, budget: Arc<Budget>, outside: Arc<dyn Outside>) -> Self {
+        Self { label, grant, budget, outside, steps: Arc::default() }
+    }
+
+    fn admitted(&self, name: &str) -> Result<Arc<Entry>, ToolCallError> {
         let tool = self.outside.tool(name).ok_or_else(|| ToolCallError::UnknownTool(name.to_owned()))?;
         if !self.grant.covers(&tool) {
             warn!(workflow = &*self.label, tool = name, "denied: its grant does not cover the tool");
@@ -77,21 +93,29 @@ impl World for Run {
         arguments: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
-        let call = self.admitted(&tool).map(|tool| self.outside.call(&tool, arguments, timeout));
-        let parallel = self.budget.parallel();
+        let call = self.admitted(&tool).map(|tool| self.outside.call(tool, arguments, timeout));
+        let (turn, steps, outside) = (self.budget.turn(), self.steps.clone(), self.outside.clone());
         Box::pin(async move {
             let call = call?;
-            let _turn = Budget::turn(parallel).await;
-            call.await
+            let _turn = turn.await;
+            let answer = call.await;
+            if !steps.reports_itself.load(Ordering::Relaxed) {
+                let done = steps.done.fetch_add(1, Ordering::Relaxed) + 1;
+                outside.progress(f64::from(done), None, format!("called `{tool}`"));
+            }
+            answer
         })
     }
 
     fn tools(&self) -> Vec<ToolInfo> {
-        self.outside.tools().into_iter().filter(|tool| self.grant.covers(tool)).collect()
+        let tools = self.outside.tools().into_iter().filter(|tool| self.grant.covers(tool));
+        let mut tools: Vec<_> = tools.map(|tool| info(&tool)).collect();
+        tools.sort_by(|one, other| one.name.cmp(&other.name));
+        tools
     }
 
     fn tool(&self, name: &str) -> Option<ToolInfo> {
-        self.outside.tool(name)
+        self.outside.tool(name).map(|tool| info(&tool))
     }
 
     fn elicit(
@@ -134,6 +158,7 @@ impl World for Run {
     }
 
     fn progress(&self, done: f64, total: Option<f64>, message: String) {
+        self.steps.reports_itself.store(true, Ordering::Relaxed);
         self.outside.progress(done, total, message);
     }
 
@@ -148,6 +173,29 @@ impl World for Run {
 
     fn random(&self) -> u64 {
         rand::random()
+    }
+}
+
+/// The tool as the workflow is told of it.
+fn info(tool: &Entry) -> ToolInfo {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Definition {
+        description: Option<String>,
+        input_schema: Option<RawJson>,
+        output_schema: Option<RawJson>,
+        annotations: Option<RawJson>,
+    }
+    let Definition { description, input_schema, output_schema, annotations } =
+        tool.definition.to_value().unwrap_or_default();
+    ToolInfo {
+        name: tool.name.to_string(),
+        backend: tool.backend().to_string(),
+        original_name: tool.capability.original_name.to_string(),
+        description,
+        input_schema,
+        output_schema,
+        annotations,
     }
 }
 

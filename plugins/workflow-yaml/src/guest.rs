@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use vmcp_sdk::{
     log,
     workflow::{
-        Definition, ToolResult, WorkflowError, clock, document,
+        ConfigProblem, Definition, ToolResult, WorkflowError, clock, document,
         interaction::{self, InteractionError},
         progress, random, tools,
     },
 };
 
-use crate::{CallError, Elicited, Level, Workflow, World};
+use crate::{CallError, Elicited, Level, Problem, Workflow, World};
 
 /// The config of a document, which templates read as `.config`.
 #[derive(Deserialize, JsonSchema)]
@@ -24,16 +24,21 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    fn workflow(&self) -> Result<Workflow, WorkflowError> {
+    /// The document compiled, or all that is wrong with it. The config is what templates read as `.config`.
+    fn compile(&self) -> Result<Workflow, Vec<ConfigProblem>> {
         let mut document: Value = serde_json::from_str(&document())
-            .map_err(|error| WorkflowError::Config(format!("no document: {error}")))?;
+            .map_err(|error| vec![ConfigProblem::new("", format!("there is no document to interpret: {error}"))])?;
         if !self.config.is_empty() {
             document["config"] = Value::Object(self.config.clone());
         }
-        Workflow::parse(&document).map_err(|problems| {
-            let problems: Vec<_> =
-                problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
-            WorkflowError::Config(problems.join("; "))
+        let problem = |problem: Problem| ConfigProblem::new(problem.pointer, problem.message);
+        Workflow::parse(&document).map_err(|problems| problems.into_iter().map(problem).collect())
+    }
+
+    fn workflow(&self) -> Result<Workflow, WorkflowError> {
+        self.compile().map_err(|problems| {
+            let problem = |problem: &ConfigProblem| format!("{}: {}", problem.pointer, problem.message);
+            WorkflowError::Config(problems.iter().map(problem).collect::<Vec<_>>().join("; "))
         })
     }
 }
@@ -50,6 +55,10 @@ impl vmcp_sdk::workflow::Workflow for Interpreter {
             annotations: definition.annotations.unwrap_or_default(),
             tools: definition.tools,
         })
+    }
+
+    fn check(&self) -> Vec<ConfigProblem> {
+        self.compile().err().unwrap_or_default()
     }
 
     async fn run(&self, arguments: Map<String, Value>) -> Result<ToolResult, WorkflowError> {

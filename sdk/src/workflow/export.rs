@@ -29,8 +29,9 @@ impl<W: Workflow> wit::Guest for Exported<W> {
     }
 }
 
+/// The host has had the config checked before.
 fn workflow<W: Workflow>(config: &str) -> Result<W, wit::WorkflowError> {
-    load_config(config, W::check).map_err(|problems| wit::WorkflowError::Config(in_one_line(&problems)))
+    load_config(config, |_| Vec::new()).map_err(|problems| wit::WorkflowError::Config(in_one_line(&problems)))
 }
 
 impl From<Definition> for wit::Definition {

@@ -1,10 +1,15 @@
 //! `compositeTools`: tools made of steps, or run by a component.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{aggregation::AnnotationOverride, plugin::GrantsConfig};
+use super::{
+    aggregation::AnnotationOverride,
+    plugin::{GrantsConfig, is_address},
+};
 use crate::value::duration::GoDuration;
 
 /// A tool made of steps (`steps`), or run by a component (`workflow`).
@@ -37,8 +42,28 @@ pub struct CompositeToolConfig {
     /// SHA-256 of the component when `workflow` is a path.
     #[schemars(extend("format" = "sha256", "x-expect" = "64 hexadecimal digits"))]
     pub sha256: Option<String>,
-    /// What the component may reach.
+    /// What it may reach.
     pub grants: Option<GrantsConfig>,
+    /// The whole entry as written, which its interpreter reads.
+    #[serde(skip)]
+    pub document: Map<String, Value>,
+}
+
+impl CompositeToolConfig {
+    /// Makes the path of a component relative to `base`; names and addresses stay.
+    pub(crate) fn rebase(&mut self, base: &Path) {
+        if let Some(workflow) = &mut self.workflow
+            && names_file(workflow)
+            && !is_address(workflow)
+        {
+            *workflow = base.join(&*workflow).to_string_lossy().into_owned();
+        }
+    }
+}
+
+/// Whether `workflow` is the path of a component, or its address, and no name.
+fn names_file(workflow: &str) -> bool {
+    workflow.contains('/') || workflow.to_ascii_lowercase().ends_with(".wasm")
 }
 
 /// A composite tool kept in Kubernetes; without an operator it has no effect.

@@ -267,6 +267,7 @@ impl Document {
             sealing: self.sealing,
         };
         config.plugins.iter_mut().for_each(|plugin| plugin.rebase(base));
+        config.composite_tools.iter_mut().for_each(|tool| tool.rebase(base));
         config.sealing.keys.iter_mut().for_each(|key| key.rebase(base));
         if let Some(admin) = &mut config.admin {
             admin.token_from.rebase(base);

@@ -63,7 +63,7 @@ pub struct LimitsConfig {
     pub memory: Option<ByteSize>,
     /// Time it may compute, waiting not counted.
     pub running_time: Option<GoDuration>,
-    /// Time it may take, waiting counted.
+    /// Time that a workflow may take, waits for answers of a person not counted; others never wait.
     pub wall_time: Option<GoDuration>,
     /// What it may return.
     pub output_size: Option<ByteSize>,

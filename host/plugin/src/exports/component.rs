@@ -1,11 +1,14 @@
 //! `vmcp:types/component`: what a component says of itself and of a config.
 
+use std::sync::Arc;
+
 use vmcp_core::extension::{ComponentConfigProblem, ComponentDescription, WorldDescription};
 
 use crate::{
     bindings::component::{ComponentExportIndices, exports::vmcp::types::component as wit},
     call::Callee,
     error::PluginError,
+    imports::workflow::WorkflowState,
 };
 
 /// The interface that every component exports.
@@ -16,7 +19,7 @@ const MAX_DESCRIPTION_CHARS: usize = 500;
 
 /// Asks the component who it is.
 pub(crate) fn describe(callee: &Callee, indices: &ComponentExportIndices) -> Result<ComponentDescription, PluginError> {
-    let description = callee.call("describe", async |store, instance| {
+    let description = callee.call("describe", None, async |store, instance| {
         let component = indices.load(&mut *store, instance)?;
         component.vmcp_types_component().call_describe(store).await
     })?;
@@ -28,13 +31,17 @@ pub(crate) fn describe(callee: &Callee, indices: &ComponentExportIndices) -> Res
 }
 
 /// Asks the component what is wrong with `config`, given as JSON text.
+///
+/// - `document`: what it interprets, if it is an interpreter of workflows; the problems are then places in it
 pub(crate) fn check_config(
     callee: &Callee,
     indices: &ComponentExportIndices,
     world: &str,
     config: &str,
+    document: Option<Arc<str>>,
 ) -> Result<Vec<ComponentConfigProblem>, PluginError> {
-    let problems = callee.call("check-config", async |store, instance| {
+    let workflow = document.map(|document| WorkflowState { run: None, document: Some(document) });
+    let problems = callee.call("check-config", workflow, async |store, instance| {
         let component = indices.load(&mut *store, instance)?;
         component.vmcp_types_component().call_check_config(store, world, config).await
     })?;

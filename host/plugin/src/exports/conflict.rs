@@ -36,7 +36,7 @@ impl ConflictResolver for ComponentConflictResolver {
         let contenders: Vec<_> = request.contenders.iter().map(to_wit).collect();
         let wit_request =
             wit::Request { kind: kind(request.kind), names: names(request.names), contenders: &contenders, extra: "" };
-        let answer = self.callee.call("resolve", async |store, instance| {
+        let answer = self.callee.call("resolve", None, async |store, instance| {
             let resolver = self.indices.load(&mut *store, instance)?;
             resolver.vmcp_conflict_conflict_resolver().call_resolve(store, &self.config, wit_request).await
         });

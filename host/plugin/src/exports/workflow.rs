@@ -42,7 +42,7 @@ impl Workflow for ComponentWorkflow {
     }
 
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError> {
-        let answer = self.callee.call_with("define", self.state(None), async |store, instance| {
+        let answer = self.callee.call("define", Some(self.state(None)), async |store, instance| {
             let workflow = self.indices.load(&mut *store, instance)?;
             workflow.vmcp_workflow_workflow().call_define(store, &self.config).await
         });
