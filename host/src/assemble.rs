@@ -21,7 +21,7 @@ use vmcp_backend::{Backend, BackendContext, BackendSpec, Transport, Watcher};
 use vmcp_config::{
     BackendConfig, Config, GoDuration, Loaded, PartialFailureMode, Secret, SessionSharing, TransportConfig,
 };
-use vmcp_core::json::RawJson;
+use vmcp_core::{journal::Recorder, json::RawJson};
 use vmcp_gateway::{
     Gateway, GatewayOptions,
     authored::HostInfo,
@@ -29,9 +29,11 @@ use vmcp_gateway::{
     rules::Rules,
     seal::{Sealer, SealingKey},
 };
+use vmcp_workflow::Composite;
 
 use components::{Carried, Components, carried_components};
 pub use components::{CheckedComponents, Rankings, carried_component, check_components, rankings_named, with_hint};
+pub use composite::{checked_document, workflow, workflow_name};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +51,7 @@ pub struct HostBuilder {
     loaded: Loaded,
     carried: Carried,
     patience: Duration,
+    recorders: Vec<(String, Arc<dyn Recorder>)>,
 }
 
 /// A host, ready to start.
@@ -66,7 +69,7 @@ pub struct Host {
 impl HostBuilder {
     /// A host as `loaded` describes it, with the components that this build carries.
     pub fn new(loaded: Loaded) -> Self {
-        Self { loaded, carried: carried_components(), patience: PATIENCE }
+        Self { loaded, carried: carried_components(), patience: PATIENCE, recorders: Vec::new() }
     }
 
     /// Carries `bytes` as the component `name`, in place of the one of that name if there is one.
@@ -90,9 +93,16 @@ impl HostBuilder {
         self
     }
 
+    /// Has `recorder` take down what the runs of the composite tool `name` are told.
+    #[must_use]
+    pub fn recorder(mut self, name: &str, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorders.push((name.to_owned(), recorder));
+        self
+    }
+
     /// Compiles and checks the components and makes the parts. No backend starts before [`Host::start`].
     pub async fn build(self) -> anyhow::Result<Host> {
-        let Self { loaded, carried, patience } = self;
+        let Self { loaded, carried, patience, mut recorders } = self;
         // Compiling takes a while where the cache is cold.
         let (loaded, resolver, rankings, composites) = tokio::task::spawn_blocking(move || {
             let (resolver, rankings, composites) = {
@@ -105,6 +115,12 @@ impl HostBuilder {
         })
         .await?
         .map_err(|error| error.context(ComponentRefused))?;
+        let recorded = |mut composite: Composite| {
+            let wanted = recorders.iter().position(|(name, _)| **name == *composite.name);
+            composite.recorder = wanted.map(|at| recorders.swap_remove(at).1);
+            Arc::new(composite)
+        };
+        let composites = composites.into_iter().map(recorded).collect();
         let host = HostInfo {
             title: loaded.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Look at WebAssembly components.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Share composite tools, and look at them.
+    #[command(subcommand)]
+    Workflow(Workflow),
     /// List every tool, prompt and resource: its name, where it comes from, why it is named so.
     Tools(Tools),
     /// Call a tool.
@@ -110,6 +113,65 @@ pub(crate) struct Validate {
 pub(crate) enum Plugin {
     /// Show what a component file is: worlds, version, imports, config, size, digest.
     Inspect(Inspect),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workflow {
+    /// Make one component of a composite tool that is made of steps: a file that runs in any vmcp-host.
+    Bake(Bake),
+    /// Run a composite tool against the backends of a configuration, and show its steps as they are done.
+    Run(RunWorkflow),
+    /// Run a composite tool once more as a journal tells it, without any backend; anything that differs is an error.
+    Replay(Replay),
+    /// Draw the steps of a composite tool as a Mermaid flowchart.
+    Graph(Graph),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bake {
+    /// A file with one entry of `compositeTools`.
+    pub file: PathBuf,
+    /// Where the component goes. Absent: beside the file, as `.wasm`.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunWorkflow {
+    /// A file with one entry of `compositeTools`, or a component.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Its arguments.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub arguments: String,
+    /// The config of a component.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub workflow_config: String,
+    /// Write down what the run was told, for `replay`.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Print the whole result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The file of the composite tool, or a component.
+    pub file: PathBuf,
+    /// What `workflow run --journal` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub journal: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// A file with one entry of `compositeTools`, or a component that was baked from one.
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

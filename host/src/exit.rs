@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     /// At least one backend is not well.
     #[error("a backend is not well")]
     Unwell,
+    /// A replayed run differs from the recorded one.
+    #[error("the run differs from the recorded one")]
+    Differs,
     /// The search finds less than was asked for.
     #[error("the search finds too little")]
     Recall,
@@ -41,6 +44,7 @@ impl Failure {
             Self::Tool => 7,
             Self::Unwell => 8,
             Self::Recall => 9,
+            Self::Differs => 10,
         }
     }
 }

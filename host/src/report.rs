@@ -239,7 +239,20 @@ pub(crate) fn tool_result(result: &Value) {
     }
 }
 
-pub(crate) fn inspection(inspection: &Inspection) {
+/// How far a run is.
+pub(crate) fn progress(params: &Value) {
+    let of = params["total"].as_f64().map(|total| format!("/{total}")).unwrap_or_default();
+    note(&format!("{}{of}  {}", params["progress"], params["message"].as_str().unwrap_or_default()));
+}
+
+/// A component that was baked.
+pub(crate) fn baked(written: &Value) {
+    line(&format!("{} is the tool {}: {} bytes", text(&written["file"]), text(&written["tool"]), written["size"]));
+    line(&format!("sha256 {}", text(&written["sha256"])));
+}
+
+/// - `source`: what a baked component was made of
+pub(crate) fn inspection(inspection: &Inspection, source: Option<&str>) {
     line(&format!("{}  {} bytes  sha256 {}", inspection.name, inspection.size, inspection.sha256));
     if let Some(description) = &inspection.description {
         line(&format!("  {} {}: {}", description.name, description.version, description.summary));
@@ -262,6 +275,19 @@ pub(crate) fn inspection(inspection: &Inspection) {
             ImportStatus::Unknown => "this host does not offer it",
         };
         line(&format!("  import   {} ({remark})", import.import));
+    }
+    if let Some(workflow) = &inspection.workflow {
+        let description = workflow.description.as_deref().unwrap_or("without a description");
+        line(&format!("  tool     {}: {description}", workflow.name));
+        line(&format!("  calls    {}", workflow.tools.join(", ")));
+        line(&format!("  takes    {}", workflow.input_schema));
+        if let Some(schema) = &workflow.config_schema {
+            line(&format!("  open     {schema}"));
+        }
+    }
+    if let Some(source) = source {
+        line("  source");
+        source.lines().for_each(|text| line(&format!("    {text}")));
     }
     if let Some(grants) = &inspection.grants {
         line(&format!("  to grant {grants}"));

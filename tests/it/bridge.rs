@@ -31,7 +31,7 @@ fn backends() -> [(Era, FixtureBackend); 5] {
     ]
 }
 
-async fn client_of(host: &TestHost, era: Era, capabilities: Value) -> TestClient {
+pub(crate) async fn client_of(host: &TestHost, era: Era, capabilities: Value) -> TestClient {
     match era {
         Era::Legacy => TestClient::legacy_with(&host.url, capabilities).await,
         Era::Modern => TestClient::modern_with(&host.url, capabilities),
@@ -39,18 +39,23 @@ async fn client_of(host: &TestHost, era: Era, capabilities: Value) -> TestClient
 }
 
 /// A call that the client is asked something in.
-struct Asked<'c> {
+pub(crate) struct Asked<'c> {
     client: &'c TestClient,
     /// `tools/call`'s, as often as it is made.
     params: Value,
     /// What is asked: method, params, and where the answer belongs.
-    questions: Vec<(Value, String)>,
+    pub(crate) questions: Vec<(Value, String)>,
     legacy: Option<vmcp_tests::PendingCall>,
     state: Value,
 }
 
 /// Calls `tool` and waits until the client is asked `count` things.
-async fn call_and_be_asked<'c>(client: &'c TestClient, tool: &str, arguments: Value, count: usize) -> Asked<'c> {
+pub(crate) async fn call_and_be_asked<'c>(
+    client: &'c TestClient,
+    tool: &str,
+    arguments: Value,
+    count: usize,
+) -> Asked<'c> {
     let params = json!({ "name": tool, "arguments": arguments });
     let mut asked = Asked { client, params: params.clone(), questions: Vec::new(), legacy: None, state: Value::Null };
     match client.era {
@@ -82,7 +87,7 @@ impl Asked<'_> {
     }
 
     /// What was asked first.
-    fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.questions[0].0["params"]["message"].as_str().unwrap_or_default()
     }
 
@@ -97,15 +102,37 @@ impl Asked<'_> {
     }
 
     /// Gives the same answer to all that was asked; the reply to the call.
-    async fn answer(self, answer: &Value) -> Reply {
-        let Some(pending) = self.legacy else {
+    pub(crate) async fn answer(self, answer: &Value) -> Reply {
+        if self.legacy.is_none() {
             return self.client.request("tools/call", self.retry(answer)).await;
-        };
+        }
+        self.post_answers(answer).await;
+        self.unanswered().await
+    }
+
+    /// The same, when one more question follows.
+    pub(crate) async fn answer_and_be_asked(mut self, answer: &Value) -> Self {
+        if self.legacy.is_none() {
+            let reply = self.client.request("tools/call", self.retry(answer)).await;
+            self.take_input_required(&reply);
+            return self;
+        }
+        self.post_answers(answer).await;
+        let question = self.legacy.as_mut().unwrap().notification().await;
+        self.questions = vec![(question.clone(), question["id"].to_string())];
+        self
+    }
+
+    /// The reply to a legacy client that says nothing.
+    pub(crate) async fn unanswered(self) -> Reply {
+        self.legacy.expect("a modern client has nothing open").reply().await
+    }
+
+    async fn post_answers(&self, answer: &Value) {
         for (question, _) in &self.questions {
             let response = json!({ "jsonrpc": "2.0", "id": question["id"], "result": answer });
             assert_eq!(self.client.post("", &response).await.status, 202);
         }
-        pending.reply().await
     }
 }
 

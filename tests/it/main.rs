@@ -3,6 +3,7 @@
 
 mod aggregation;
 mod assembled;
+mod authoring;
 mod bridge;
 mod cli;
 mod clients;

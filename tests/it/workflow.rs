@@ -1,29 +1,64 @@
-//! Composite tools.
+//! Composite tools as clients meet them, row by row of what their format promises (`cmp_01` to `cmp_23`): what a recording
+//! backend received of each run, and what the client got.
+//!
+//! The rows not here: a run's state (22) is kept nowhere that anybody could see, because nothing resumes it.
 
-use serde_json::json;
-use vmcp_tests::{FakeBackend, Mcp, TestHost};
+mod catalog;
+mod elicitation;
+mod examples;
+mod failures;
+mod guests;
+mod loops;
+mod results;
+mod scheduling;
+mod steps;
+mod templates;
 
-const TRIAGE: &str = "
-compositeTools:
-  - name: triage
-    description: Sorts alerts
-    parameters: { type: object, properties: { team: { type: string, default: sre } } }
-    steps:
-      - { id: one, tool: echo, arguments: { team: '{{.params.team}}' } }
-      - { id: two, tool: echo.echo, dependsOn: [one], arguments: { said: '{{.steps.one.output.text}}' } }
-";
+use serde_json::Value;
+use vmcp_tests::{FakeBackend, Mcp, Recording, TestHost};
 
-#[tokio::test]
-async fn a_composite_tool_is_a_tool_like_any_other() {
-    let host = TestHost::builder().backend("echo", FakeBackend::echo(["echo"])).yaml(TRIAGE).start().await;
-    let (legacy, modern) = (host.connect().await, host.connect_modern());
-    for client in [&legacy, &modern] {
-        let listed = client.request("tools/list", json!({})).await;
-        let triage = listed.result()["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "triage").unwrap();
-        assert_eq!(triage["description"], "Sorts alerts");
-        assert_eq!(triage["inputSchema"]["properties"]["team"]["default"], "sre");
-        let reply = client.call("triage", json!({})).await;
-        let said = reply.result()["structuredContent"]["text"].as_str().unwrap_or_else(|| panic!("{}", reply.raw));
-        assert_eq!(said, r#"{"said":"{\"team\":\"sre\"}"}"#);
-    }
+/// The section `compositeTools`: of each tool the name and, in YAML's flow style, the other keys.
+fn composites(tools: &[(&str, &str)]) -> String {
+    let entry = |(name, keys): &(&str, &str)| format!("\n  - {{ name: {name}, description: d, {keys} }}");
+    format!("compositeTools:{}", tools.iter().map(entry).collect::<String>())
+}
+
+/// A host before the backend `b`, and what that receives.
+async fn host_of(backend: FakeBackend, yaml: &str) -> (TestHost, Recording) {
+    let host = TestHost::builder();
+    let calls = Recording::in_dir(host.dir());
+    (host.backend("b", backend.record(&calls)).yaml(yaml).start().await, calls)
+}
+
+/// Runs `tool`: its result, which is structured content and the same as text.
+async fn run(client: &impl Mcp, tool: &str, arguments: Value) -> Value {
+    let reply = client.call(tool, arguments).await;
+    let result = reply.result();
+    assert_eq!(result["isError"], false, "{tool}: {result}");
+    let text: Value = serde_json::from_str(reply.text()).unwrap_or_else(|_| panic!("{tool}: {result}"));
+    assert_eq!(text, result["structuredContent"], "{tool}: {result}");
+    text
+}
+
+/// Runs `tool`, which fails: what its result says.
+async fn failure(client: &impl Mcp, tool: &str, arguments: Value) -> String {
+    let reply = client.call(tool, arguments).await;
+    let result = reply.result();
+    assert_eq!(result["isError"], true, "{tool}: {result}");
+    reply.text().to_owned()
+}
+
+/// What a host says to a file that it does not accept.
+async fn refusal(yaml: &str) -> String {
+    let ended = TestHost::builder().yaml(yaml).fail().await;
+    assert!(ended.code.is_some_and(|code| code != 0), "{yaml}");
+    ended.stderr
+}
+
+/// Asserts that a file with these steps, a line each from line 6 on, is refused at `place` for `message`.
+async fn assert_refused(steps: &str, place: &str, message: &str) {
+    let steps = steps.replace('\n', "\n      - ");
+    let said = refusal(&format!("compositeTools:\n  - name: t\n    description: d\n    steps:\n      - {steps}")).await;
+    assert!(said.contains(&format!("vmcp.yaml:{place}: compositeTools[0].steps")), "{steps}: {said}");
+    assert!(said.contains(message), "{steps}: {said}");
 }

@@ -2,6 +2,7 @@
 //! binary `fake-backend`, because that is what a backend is.
 
 pub mod http;
+mod record;
 mod server;
 mod spec;
 pub mod stdio;
@@ -11,8 +12,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 pub use self::{
+    record::Recording,
     server::FakeServer,
-    spec::{Behaviour, FakeSpec, FakeTool, Transport},
+    spec::{Behaviour, FakeSpec, FakeTool, ScriptedReply, Transport},
 };
 use crate::{
     era::Era,
@@ -37,8 +39,19 @@ impl FakeBackend {
     }
 
     pub fn tool(mut self, name: &str, behaviour: Behaviour) -> Self {
-        self.spec.tools.push(FakeTool { name: name.to_owned(), behaviour });
+        self.spec.tools.push(FakeTool { name: name.to_owned(), behaviour, definition: None });
         self
+    }
+
+    /// A tool whose definition has these keys beside its name.
+    pub fn defined(mut self, name: &str, definition: Value, behaviour: Behaviour) -> Self {
+        self.spec.tools.push(FakeTool { name: name.to_owned(), behaviour, definition: Some(definition) });
+        self
+    }
+
+    /// A tool that gives each call the next of `replies`, and those beyond the last the last.
+    pub fn scripted<const N: usize>(self, name: &str, replies: [ScriptedReply; N]) -> Self {
+        self.tool(name, Behaviour::Scripted { replies: replies.into() })
     }
 
     /// Offers the tools whose definitions are the lines of `file`; each answers with its arguments.
@@ -71,6 +84,12 @@ impl FakeBackend {
     /// Served over the older HTTP+SSE.
     pub fn sse(mut self) -> Self {
         self.spec.transport = Transport::Sse;
+        self
+    }
+
+    /// Tells `recording` of its calls.
+    pub fn record(mut self, recording: &Recording) -> Self {
+        self.spec.record = Some(recording.file().to_owned());
         self
     }
 

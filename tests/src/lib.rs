@@ -21,7 +21,7 @@ pub use self::{
     client::{EventStream, PendingCall, TestClient},
     embedding_server::EmbeddingServer,
     era::Era,
-    fake::{Behaviour, FakeBackend},
+    fake::{Behaviour, FakeBackend, Recording, ScriptedReply},
     fixture::FixtureBackend,
     host::{Ended, HostBuilder, TestHost},
     mcp::{Mcp, Reply},

@@ -100,6 +100,7 @@ const TABLE: &[Row] = &[
     warned("aggregation.tools.*.toolConfigRef", KUBERNETES),
     honoured("aggregation"),
     honoured("compositeTools"),
+    honoured("compositeToolsFrom"),
     warned("compositeToolRefs", KUBERNETES),
     honoured("operational.logLevel"),
     honoured("operational.timeouts"),

@@ -9,6 +9,7 @@
 
 mod check;
 mod client_file;
+mod composite_file;
 mod fate;
 mod key_path;
 mod load;
@@ -23,6 +24,7 @@ mod tree;
 mod validate;
 mod value;
 
+pub use composite_file::CompositeFile;
 pub use fate::{Fate, KeyFate};
 pub use key_path::{KeyPath, Step};
 pub use load::{ConfigError, Loaded, load, load_str};

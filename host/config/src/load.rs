@@ -7,10 +7,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
-    check, client_file,
+    check, client_file, composite_file,
     fate::{self, KeyFate},
     key_path::KeyPath,
     problem::{Location, Problem, Report, Rule, sorted},
@@ -124,6 +123,10 @@ pub fn load_str(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, 
     if let Some(path) = &document.backends_from {
         backends = client_file::add(backends, &base_dir.join(path), &environment, &mut report);
     }
+    let composite_files = match &document.composite_tools_from {
+        Some(folder) => composite_file::read_folder(&base_dir.join(folder), &document.composite_tools, &mut report),
+        None => Vec::new(),
+    };
     validate::references(&document, &backends, &mut report);
     drop_consequences(&mut report.errors, before, &mended);
 
@@ -134,7 +137,7 @@ pub fn load_str(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, 
     let fates = fate::of_keys(&tree);
     warnings.extend(fates.warnings);
     let stem = Path::new(file_name).file_stem().map_or("vmcp".into(), |stem| stem.to_string_lossy().into_owned());
-    let config = document.into_config(&stem, backends, base_dir);
+    let config = document.into_config(&stem, backends, composite_files, base_dir);
     Ok(Loaded { config, warnings: sorted(warnings), keys: fates.keys, refused: sorted(fates.refused), tree })
 }
 
@@ -146,7 +149,7 @@ fn typed(tree: &Tree, report: &mut Report<'_>) -> (Option<Document>, Vec<KeyPath
     let mended = places.iter().map(|place| repair::mend(&mut instance, place)).collect();
     match Document::deserialize(&instance) {
         Ok(mut document) => {
-            keep_composites(&mut document, instance);
+            document.keep_composites(instance);
             (Some(document), mended)
         }
         Err(error) => {
@@ -154,16 +157,6 @@ fn typed(tree: &Tree, report: &mut Report<'_>) -> (Option<Document>, Vec<KeyPath
                 report.error(Rule::WrongType, &KeyPath::root(), error.to_string());
             }
             (None, mended)
-        }
-    }
-}
-
-/// Gives each composite tool its entry as written.
-fn keep_composites(document: &mut Document, mut instance: Value) {
-    let Some(Value::Array(entries)) = instance.get_mut("compositeTools").map(Value::take) else { return };
-    for (tool, entry) in document.composite_tools.iter_mut().zip(entries) {
-        if let Value::Object(entry) = entry {
-            tool.document = entry;
         }
     }
 }

@@ -277,6 +277,8 @@ rules! {
 
     /// Two composite tools or two references of one name.
     DuplicateComposite = "duplicate-composite",
+    /// The folder of `compositeToolsFrom` cannot be read.
+    BadCompositeFolder = "bad-composite-folder",
     /// A composite tool with `workflow` and `steps`, or with neither.
     WorkflowOrSteps = "workflow-or-steps",
     /// A composite tool made of steps without a description.

@@ -116,6 +116,15 @@ impl Tree {
         }
     }
 
+    /// The tree of a file that has the whole of this one as the only item of the list `key`.
+    pub(crate) fn below(self, key: &str) -> Self {
+        let Self { file, root } = self;
+        let (at, size) = (root.at, root.size);
+        let list = Arc::new(Node { at, kind: NodeKind::List(vec![root]), size: size + 1 });
+        let entry = Entry { key: key.to_owned(), key_at: at, value: list };
+        Self { file, root: Arc::new(Node { at, kind: NodeKind::Map(vec![entry]), size: size + 2 }) }
+    }
+
     /// Where the key of `path` stands; for a list entry its value.
     pub(crate) fn locate_key(&self, path: &KeyPath) -> Location {
         let key = || {

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod catalog;
 pub mod extension;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod ranking;
 pub mod uri_template;

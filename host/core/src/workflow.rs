@@ -3,9 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BoxError, json::RawJson};
+use crate::{
+    BoxError,
+    journal::{Divergence, Event, Recorder},
+    json::RawJson,
+};
 
 /// A workflow with its config.
 pub trait Workflow: Send + Sync {
@@ -15,19 +20,42 @@ pub trait Workflow: Send + Sync {
     /// The tool that it is. Blocking: at most the component's limits.
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError>;
 
+    /// Whether it tells how far it is. Where it does not, somebody else has to.
+    fn reports_progress(&self) -> bool;
+
     /// Runs it once; the result is a tool result as the protocol has it. Dropping the future ends the run and its open calls.
-    ///
-    /// - `arguments`: a JSON object
-    fn run(
-        self: Arc<Self>,
-        arguments: RawJson,
-        world: Arc<dyn World>,
-    ) -> BoxFuture<'static, Result<RawJson, WorkflowError>>;
+    fn run(self: Arc<Self>, run: NewRun) -> BoxFuture<'static, Result<RawJson, WorkflowError>>;
+}
+
+/// What a run begins with.
+pub struct NewRun {
+    /// A JSON object.
+    pub arguments: RawJson,
+    /// Without one the run has its past alone, and ends with an error where that is over.
+    pub world: Option<Arc<dyn World>>,
+    /// Takes down what happens.
+    pub recorder: Option<Arc<dyn Recorder>>,
+    /// What happened before: the run is told that again, and does not reach the world until there is no more of it.
+    pub past: Vec<Event>,
+}
+
+impl NewRun {
+    /// A run without a past that nobody takes down.
+    pub fn new(arguments: RawJson, world: Arc<dyn World>) -> Self {
+        Self { arguments, world: Some(world), recorder: None, past: Vec::new() }
+    }
+
+    /// The run that `past` tells of once more, without a world.
+    pub fn again(arguments: RawJson, past: Vec<Event>) -> Self {
+        Self { arguments, world: None, recorder: None, past }
+    }
 }
 
 /// What a workflow is to clients, as it says itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkflowDefinition {
+    /// The author's name for it; the name in the configuration is the one that counts.
+    pub name: String,
     pub title: Option<String>,
     pub description: Option<String>,
     /// JSON Schema of the arguments: an object.
@@ -35,6 +63,8 @@ pub struct WorkflowDefinition {
     pub output_schema: Option<RawJson>,
     /// What its author promises; a JSON object.
     pub annotations: Value,
+    /// JSON Schema of the config that it takes, beyond what its component says.
+    pub config_schema: Option<RawJson>,
     /// The tools that it calls, by the names that it calls them by.
     pub tools: Vec<String>,
 }
@@ -52,6 +82,9 @@ pub enum WorkflowError {
     /// A step failed; the message names it.
     #[error("`{workflow}` failed: {message}")]
     Failed { workflow: String, message: String },
+    /// It did not do again what it did before.
+    #[error("`{workflow}` cannot be told again: {divergence}")]
+    Diverged { workflow: String, divergence: Divergence },
     /// It used up what it may.
     #[error("`{workflow}` was ended: {limit}")]
     OverBudget { workflow: String, limit: String },
@@ -112,7 +145,8 @@ pub trait World: Send + Sync {
 }
 
 /// A tool as a workflow is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ToolInfo {
     /// The name to call it by.
     pub name: String,
@@ -125,7 +159,8 @@ pub struct ToolInfo {
 }
 
 /// Why a call of a workflow brought no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum ToolCallError {
     #[error("no tool `{0}`")]
@@ -148,7 +183,8 @@ pub enum ToolCallError {
 }
 
 /// What a person did with a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Elicited {
     /// The answer: a JSON object.
     Accepted(RawJson),
@@ -158,7 +194,8 @@ pub enum Elicited {
 }
 
 /// Why a client was not asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum InteractionError {
     #[error("{0}")]

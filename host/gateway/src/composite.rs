@@ -18,7 +18,7 @@ use vmcp_core::{
     id::BackendId,
     json::RawJson,
     with_cause,
-    workflow::{InteractionError, ToolCallError, WorkflowError},
+    workflow::{InteractionError, NewRun, ToolCallError, WorkflowError},
 };
 use vmcp_mcp::{
     bridge::{self, input},
@@ -179,10 +179,13 @@ impl Gateway {
         let name = composite.name.clone();
         let answer = async move {
             let outside = Arc::new(Outer { gateway, caller, events, token, chain, budget: budget.clone() });
-            let world = Run::new(composite.name.clone(), composite.grant.clone(), budget.clone(), outside);
+            let world = Run::new(&composite, budget.clone(), outside);
             info!(composite = &*composite.name, "workflow started");
             let began = Instant::now();
-            let run = composite.workflow.clone().run(arguments, Arc::new(world));
+            let run = composite
+                .workflow
+                .clone()
+                .run(NewRun { recorder: composite.recorder.clone(), ..NewRun::new(arguments, Arc::new(world)) });
             let ended = tokio::select! {
                 ended = run => ended,
                 () = budget.time_is_up() => {
@@ -292,15 +295,22 @@ impl Outside for Outer {
 
     fn progress(&self, done: f64, total: Option<f64>, message: String) {
         let Some(token) = &self.token else { return };
-        let mut params = Object::from([(PROGRESS_TOKEN, token.clone()), ("progress", RawJson::of(&done))]);
+        let mut params = Object::from([(PROGRESS_TOKEN, token.clone()), ("progress", number(done))]);
         if let Some(total) = total {
-            params.set("total", RawJson::of(&total));
+            params.set("total", number(total));
         }
         params.set("message", RawJson::of(&message));
         let notification = Notification { method: "notifications/progress".into(), params: Some(params.to_json()) };
         // A client that does not keep up hears of later progress.
         let _ = self.events.try_send(ServerMessage::Notification(notification));
     }
+}
+
+/// A whole number without a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is within range")]
+fn number(value: f64) -> RawJson {
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= LARGEST { RawJson::of(&(value as i64)) } else { RawJson::of(&value) }
 }
 
 impl Gateway {

@@ -17,6 +17,8 @@ pub(crate) const WASI_VERSION: &str = "0.2.0";
 
 /// The package that only workflows import.
 pub(crate) const WORKFLOW_PACKAGE: &str = "vmcp:workflow";
+/// What a workflow imports that tells how far it is.
+pub(crate) const PROGRESS: &str = "vmcp:workflow/progress@";
 pub(crate) const WORKFLOW_VERSION: &str = "0.1.0";
 
 /// All that a component may import, with WASI if it was granted any, and what workflows alone import if it is one.

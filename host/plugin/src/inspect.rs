@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vmcp_core::extension::ComponentDescription;
 use wasmtime::component::{Component as Compiled, types::ComponentItem};
 
@@ -17,7 +17,7 @@ use crate::{
     grant::{self, Grants, Need},
     interface::InterfaceName,
     limits::Limits,
-    load::{ComponentSource, check_bytes},
+    load::{Component, ComponentSource, check_bytes},
 };
 
 /// What is known of a component file.
@@ -34,10 +34,26 @@ pub struct Inspection {
     pub description: Option<ComponentDescription>,
     pub worlds: Vec<InspectedWorld>,
     pub imports: Vec<InspectedImport>,
+    /// The tool that it is with an empty config; absent when it is none, or needs a config.
+    pub workflow: Option<InspectedWorkflow>,
     /// The line of the configuration that grants what it imports, if that takes one.
     pub grants: Option<String>,
     /// Why the host would not run it (without grants), if so.
     pub problem: Option<String>,
+}
+
+/// The tool that a workflow is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InspectedWorkflow {
+    /// The author's name for it.
+    pub name: String,
+    pub description: Option<String>,
+    pub input_schema: Value,
+    /// What its author left open.
+    pub config_schema: Option<Value>,
+    /// What it may call unless it is granted something else.
+    pub tools: Vec<String>,
 }
 
 /// An interface that a component exports.
@@ -80,7 +96,7 @@ pub enum ImportStatus {
     Unknown,
 }
 
-/// Looks at the component `bytes`, called `name`. Runs nothing of it but `describe`, under the default limits and without
+/// Looks at the component `bytes`, called `name`. Runs nothing of it but what says what it is, under the default limits and without
 /// grants. An error only if the bytes are no component.
 pub fn inspect(engine: &Arc<PluginEngine>, bytes: &[u8], name: &str) -> Result<Inspection, PluginError> {
     let source = ComponentSource {
@@ -94,9 +110,9 @@ pub fn inspect(engine: &Arc<PluginEngine>, bytes: &[u8], name: &str) -> Result<I
     let sha256 = check_bytes(&source)?;
     let compiled = engine.compile(&source, &sha256)?;
     let needs = grant::needs(compiled.engine(), &compiled);
-    let (description, problem) = match engine.load(source) {
-        Ok(component) => (Some(component.description().clone()), None),
-        Err(error) => (None, Some(error.to_string())),
+    let (description, workflow, problem) = match engine.load(source) {
+        Ok(component) => (Some(component.description().clone()), workflow(&component), None),
+        Err(error) => (None, None, Some(error.to_string())),
     };
     let needs_grant = needs.iter().any(|(_, need)| *need == Need::Wasi);
     Ok(Inspection {
@@ -107,7 +123,19 @@ pub fn inspect(engine: &Arc<PluginEngine>, bytes: &[u8], name: &str) -> Result<I
         grants: needs_grant.then(|| grant::grants_line(&needs, &Grants::default())),
         imports: needs.into_iter().map(|(import, need)| InspectedImport { import, status: need.into() }).collect(),
         description,
+        workflow,
         problem,
+    })
+}
+
+fn workflow(component: &Component) -> Option<InspectedWorkflow> {
+    let definition = component.workflow(&json!({}), None).ok()?.definition().ok()?;
+    Some(InspectedWorkflow {
+        name: definition.name,
+        description: definition.description,
+        input_schema: definition.input_schema.to_value().ok()?,
+        config_schema: definition.config_schema.and_then(|schema| schema.to_value().ok()),
+        tools: definition.tools,
     })
 }
 

@@ -24,6 +24,6 @@ pub use engine::{EngineOptions, MAX_COMPONENT_BYTES, PluginEngine};
 pub use error::PluginError;
 pub use exports::{conflict::CONFLICT_RESOLVER, ranking::RANKING_STRATEGY, workflow::WORKFLOW};
 pub use grant::Grants;
-pub use inspect::{ImportStatus, InspectedImport, InspectedWorld, Inspection, inspect};
+pub use inspect::{ImportStatus, InspectedImport, InspectedWorkflow, InspectedWorld, Inspection, inspect};
 pub use limits::{Limit, Limits};
-pub use load::{Component, ComponentSource};
+pub use load::{Component, ComponentSource, digest};

@@ -27,7 +27,7 @@ use crate::{
         workflow::{ComponentWorkflow, WORKFLOW, WORKFLOW_VERSION},
     },
     grant::{self, Grants},
-    imports,
+    imports::{self, PROGRESS},
     limits::{Limits, RANKING_TIME, RUNNING_TIME, WORKFLOW_OUTPUT, WORKFLOW_TIME},
 };
 
@@ -62,6 +62,7 @@ struct Loaded {
     conflict: Option<ConflictExportIndices>,
     ranking: Option<RankingExportIndices>,
     workflow: Option<WorkflowExportIndices>,
+    reports_progress: bool,
 }
 
 impl PluginEngine {
@@ -72,6 +73,7 @@ impl PluginEngine {
         let compiled = self.compile(&source, &digest)?;
         let needs = grant::needs(compiled.engine(), &compiled);
         let is_workflow = has_export(&compiled, WORKFLOW_VERSION, &source.name)?;
+        let reports_progress = needs.iter().any(|(import, _)| import.starts_with(PROGRESS));
         let with_wasi = grant::check(&needs, &source.grants, is_workflow, &source.name)?;
         if !has_export(&compiled, COMPONENT, &source.name)? {
             return Err(PluginError::MissingExport { component: source.name, interface: COMPONENT.into() });
@@ -98,7 +100,17 @@ impl PluginEngine {
             with_wasi,
         };
         let description = component::describe(&callee, &component)?;
-        Ok(Component(Arc::new(Loaded { callee, limits, digest, description, component, conflict, ranking, workflow })))
+        Ok(Component(Arc::new(Loaded {
+            callee,
+            limits,
+            digest,
+            description,
+            component,
+            conflict,
+            ranking,
+            workflow,
+            reports_progress,
+        })))
     }
 
     /// The compiled component, on the pooling engine if it fits there.
@@ -197,6 +209,7 @@ impl Component {
             label: self.label(),
             config: config.to_string(),
             document,
+            reports_progress: self.0.reports_progress,
         }))
     }
 
@@ -236,7 +249,7 @@ pub(crate) fn check_bytes(source: &ComponentSource) -> Result<String, PluginErro
     if bytes.len() > MAX_COMPONENT_BYTES {
         return Err(PluginError::TooLarge { component, origin, size: bytes.len(), allowed: MAX_COMPONENT_BYTES });
     }
-    let actual = hex::encode(Sha256::digest(bytes));
+    let actual = digest(bytes);
     if let Some(expected) = &source.sha256 {
         let hex = expected.strip_prefix("sha256:").unwrap_or(expected);
         if !hex.eq_ignore_ascii_case(&actual) {
@@ -250,6 +263,11 @@ pub(crate) fn check_bytes(source: &ComponentSource) -> Result<String, PluginErro
         return Err(PluginError::NotWasm { component, origin, begins: beginning(bytes) });
     }
     Ok(actual)
+}
+
+/// Hex sha256: what the configuration's `sha256` wants.
+pub fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Whether the component may export a workflow, in which case it is compiled for the engine of workflows. The name of an export

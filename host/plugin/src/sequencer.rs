@@ -3,95 +3,193 @@
 //! The order in which results come in is not enough to repeat a run: a component is given at once what is ready when it asks, and
 //! of several results that are ready it takes first the one that was asked for first. So every call waits at first, on a task
 //! of its own; results queue up; and only when the component has nothing left to do it is handed the next one.
+//!
+//! All of it is taken down, and a run that has a past is told that past again: its calls are not made but compared with those
+//! that were, and it is handed their outcomes in the order of then. What was under way when the past ends is made again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
+use futures::{future::BoxFuture, task::AtomicWaker};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::AbortHandle,
 };
 use vmcp_core::{
+    journal::{Divergence, Event, HostCall, Outcome, Question, Recorder},
     json::RawJson,
-    workflow::{Elicited, InteractionError, ToolCallError},
 };
 
 use crate::{limits::Limit, ticker::Ticker};
 
-/// What a host call came to.
-pub(crate) enum Outcome {
-    Called(Result<RawJson, ToolCallError>),
-    Elicited(Result<Elicited, InteractionError>),
-    Sampled(Result<RawJson, InteractionError>),
-    Slept,
-    /// The run is over.
-    Ended,
-}
-
-type Open = Arc<Mutex<HashMap<u64, oneshot::Sender<Outcome>>>>;
+/// What a run does beside making calls, as a [`Divergence`] says it.
+const ENDS: &str = "ends";
+const WAITS: &str = "waits";
 
 /// The component's side: where its calls begin.
 pub(crate) struct Sequencer {
-    next_id: u64,
-    open: Open,
-    done: mpsc::UnboundedSender<(u64, Outcome)>,
+    next_call: u64,
+    track: Arc<Mutex<Track>>,
 }
 
 /// The driver's side: where results come in and are handed over.
 pub(crate) struct HandOver {
-    open: Open,
+    track: Arc<Mutex<Track>>,
     done: mpsc::UnboundedReceiver<(u64, Outcome)>,
+}
+
+/// What both sides know of one run.
+struct Track {
+    open: HashMap<u64, Open>,
+    done: mpsc::UnboundedSender<(u64, Outcome)>,
+    /// What is still to be told again.
+    past: VecDeque<Event>,
+    /// There is nothing after the past.
+    ends_with_past: bool,
+    recorder: Option<Arc<dyn Recorder>>,
+    divergence: Option<Divergence>,
+}
+
+/// Makes a call: nothing happens before.
+pub(crate) type Make = Box<dyn FnOnce() -> BoxFuture<'static, Outcome> + Send>;
+
+/// A call whose outcome was not handed over.
+struct Open {
+    outcome: oneshot::Sender<Outcome>,
+    /// Of a call that the past has: what makes it, should the past have no outcome.
+    unmade: Option<Make>,
+    task: Option<AbortHandle>,
 }
 
 /// A call under way; dropped, it is cancelled.
 pub(crate) struct Pending {
+    call: u64,
     outcome: oneshot::Receiver<Outcome>,
-    _task: Cancelled,
-}
-
-struct Cancelled(JoinHandle<()>);
-
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    track: Arc<Mutex<Track>>,
 }
 
 impl Sequencer {
-    pub(crate) fn new() -> (Self, HandOver) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let open = Open::default();
-        (Self { next_id: 0, open: open.clone(), done: sender }, HandOver { open, done: receiver })
+    /// - `ends_with_past`: whether doing more than the past has is a divergence
+    pub(crate) fn new(recorder: Option<Arc<dyn Recorder>>, past: Vec<Event>, ends_with_past: bool) -> (Self, HandOver) {
+        let (sender, done) = mpsc::unbounded_channel();
+        let (open, past) = (HashMap::new(), past.into());
+        let track =
+            Arc::new(Mutex::new(Track { open, done: sender, past, ends_with_past, recorder, divergence: None }));
+        (Self { next_call: 0, track: track.clone() }, HandOver { track, done })
     }
 
     /// Begins a call, on a task of its own: it goes on while the component computes.
-    pub(crate) fn begin(&mut self, call: impl Future<Output = Outcome> + Send + 'static) -> Pending {
-        let id = self.next_id;
-        self.next_id += 1;
+    pub(crate) fn begin(&mut self, what: HostCall, make: Make) -> Pending {
+        let call = self.next_call;
+        self.next_call += 1;
         let (sender, outcome) = oneshot::channel();
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
-        let done = self.done.clone();
-        #[expect(clippy::disallowed_methods, reason = "ended by `Cancelled`")]
+        let mut track = lock(&self.track);
+        let mut open = Open { outcome: sender, unmade: Some(make), task: None };
+        let event = Event::Began { call, what };
+        match track.past.front() {
+            None if track.ends_with_past => track.diverge(ENDS.into(), event.to_string()),
+            None => {
+                track.record(&event);
+                open.make(call, &track.done);
+            }
+            Some(recorded) if *recorded == event => drop(track.past.pop_front()),
+            Some(recorded) => {
+                let recorded = recorded.to_string();
+                track.diverge(recorded, event.to_string());
+            }
+        }
+        track.open.insert(call, open);
+        Pending { call, outcome, track: self.track.clone() }
+    }
+
+    /// What is answered at once: by the past, else by `live`.
+    pub(crate) fn tell(&self, question: Question, live: impl FnOnce() -> RawJson) -> RawJson {
+        let mut track = lock(&self.track);
+        match track.past.pop_front() {
+            None if track.ends_with_past => {
+                track.diverge(ENDS.into(), question.to_string());
+                RawJson::default()
+            }
+            None => {
+                let answer = live();
+                track.record(&Event::Told { question, answer: answer.clone() });
+                answer
+            }
+            Some(Event::Told { question: recorded, answer }) if recorded == question => answer,
+            Some(recorded) => {
+                track.diverge(recorded.to_string(), question.to_string());
+                RawJson::default()
+            }
+        }
+    }
+}
+
+impl Track {
+    fn record(&self, event: &Event) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(event);
+        }
+    }
+
+    fn diverge(&mut self, recorded: String, now: String) {
+        self.divergence.get_or_insert(Divergence { recorded, now });
+    }
+
+    /// The next outcome of the past, if that is what comes next in it.
+    ///
+    /// # Errors
+    /// When the recorded run did something here, and this one waits.
+    fn from_past(&mut self) -> Result<Option<(u64, Outcome)>, Divergence> {
+        match self.past.pop_front() {
+            None if self.ends_with_past => Err(Divergence { recorded: ENDS.into(), now: WAITS.into() }),
+            None => Ok(None),
+            Some(Event::Ended { call, outcome }) => Ok(Some((call, outcome))),
+            Some(recorded) => Err(Divergence { recorded: recorded.to_string(), now: WAITS.into() }),
+        }
+    }
+
+    /// Makes the calls that the past has no outcome of, once it is over.
+    fn make_unfinished(&mut self) {
+        let Self { open, done, .. } = self;
+        open.iter_mut().for_each(|(call, open)| open.make(*call, done));
+    }
+}
+
+impl Open {
+    fn make(&mut self, call: u64, done: &mpsc::UnboundedSender<(u64, Outcome)>) {
+        let Some(make) = self.unmade.take() else { return };
+        let (made, done) = (make(), done.clone());
+        #[expect(clippy::disallowed_methods, reason = "ended when `Pending` is dropped")]
         let task = tokio::spawn(async move {
             // Nobody listens only when the run is over.
-            let _ = done.send((id, call.await));
+            let _ = done.send((call, made.await));
         });
-        Pending { outcome, _task: Cancelled(task) }
+        self.task = Some(task.abort_handle());
     }
 }
 
 impl Pending {
-    pub(crate) async fn outcome(self) -> Outcome {
-        self.outcome.await.unwrap_or(Outcome::Ended)
+    /// `None` when the run is over.
+    pub(crate) async fn outcome(mut self) -> Option<Outcome> {
+        (&mut self.outcome).await.ok()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let open = lock(&self.track).open.remove(&self.call);
+        if let Some(task) = open.and_then(|open| open.task) {
+            task.abort();
+        }
     }
 }
 
@@ -99,38 +197,100 @@ impl HandOver {
     /// Runs `run` to its end, handing it one result whenever it has nothing left to do.
     ///
     /// - `clock`: told when the component computes and when it waits
+    ///
+    /// # Errors
+    /// That of `run`, or a [`Divergence`].
     pub(crate) async fn drive<R>(
         mut self,
         run: impl Future<Output = wasmtime::Result<R>>,
         clock: &RunClock,
         ticker: &Ticker,
     ) -> wasmtime::Result<R> {
-        let mut run = pin!(run);
+        // A budget of the runtime that is used up must not look as if the component waited.
+        let mut run = pin!(tokio::task::unconstrained(run));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
         poll_fn(|context| {
+            woken.outer.register(context.waker());
             loop {
                 let polled = {
                     let _ticking = ticker.run();
                     clock.start();
-                    let polled = run.as_mut().poll(context);
+                    woken.itself.store(false, Ordering::Relaxed);
+                    let polled = run.as_mut().poll(&mut Context::from_waker(&waker));
                     clock.stop();
                     polled
                 };
+                if let Some(divergence) = lock(&self.track).divergence.take() {
+                    return Poll::Ready(Err(wasmtime::Error::new(divergence)));
+                }
                 if let Poll::Ready(result) = polled {
-                    return Poll::Ready(result);
+                    return Poll::Ready(self.at_its_end(result));
                 }
                 if clock.take_yield() {
                     return Poll::Pending;
                 }
-                let Poll::Ready(Some((id, outcome))) = self.done.poll_recv(context) else { return Poll::Pending };
-                let waiting = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                if let Some(waiting) = waiting {
-                    // A call that was given up meanwhile wants no result.
-                    let _ = waiting.send(outcome);
+                if woken.itself.load(Ordering::Relaxed) {
+                    continue;
+                }
+                match self.next(context) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) | Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(divergence)) => return Poll::Ready(Err(wasmtime::Error::new(divergence))),
                 }
             }
         })
         .await
     }
+
+    /// Hands over the next outcome, of the past as long as there is some. Whether there was one.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Divergence>> {
+        let mut track = lock(&self.track);
+        if let Some((call, outcome)) = track.from_past()? {
+            if let Some(open) = track.open.remove(&call) {
+                let _ = open.outcome.send(outcome);
+            }
+            return Poll::Ready(Ok(true));
+        }
+        track.make_unfinished();
+        loop {
+            let Poll::Ready(Some((call, outcome))) = self.done.poll_recv(context) else { return Poll::Pending };
+            // A call that was given up meanwhile is gone.
+            if let Some(open) = track.open.remove(&call) {
+                track.record(&Event::Ended { call, outcome: outcome.clone() });
+                let _ = open.outcome.send(outcome);
+                return Poll::Ready(Ok(true));
+            }
+        }
+    }
+
+    /// The result, unless the recorded run went on.
+    fn at_its_end<R>(&self, result: wasmtime::Result<R>) -> wasmtime::Result<R> {
+        match (lock(&self.track).past.front(), result) {
+            (Some(recorded), Ok(_)) => {
+                Err(wasmtime::Error::new(Divergence { recorded: recorded.to_string(), now: ENDS.into() }))
+            }
+            (_, result) => result,
+        }
+    }
+}
+
+/// Tells whether a future woke itself while it was polled: then it has more to do.
+#[derive(Default)]
+struct Woken {
+    itself: AtomicBool,
+    outer: AtomicWaker,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.itself.store(true, Ordering::Relaxed);
+        self.outer.wake();
+    }
+}
+
+fn lock(track: &Mutex<Track>) -> MutexGuard<'_, Track> {
+    track.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a run has computed. Its waits are not counted.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
-use vmcp_config::{ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PluginConfig, Rule};
+use vmcp_config::{ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PluginConfig, Problem, Rule};
 use vmcp_core::{
     extension::{ComponentConfigProblem, ConflictResolver},
     ranking::RankingStrategy,
@@ -17,7 +17,7 @@ use super::{backend_spec, cache_dir, configured_keys};
 const FALLBACK_RANKING: &str = "linear";
 
 /// Where a component's bytes come from when the program carries them.
-const BUILT_IN: &str = "built-in";
+pub(super) const BUILT_IN: &str = "built-in";
 
 /// Components by name.
 pub(super) type Carried = BTreeMap<String, Cow<'static, [u8]>>;
@@ -69,14 +69,11 @@ impl<'a> Components<'a> {
     /// What a component says against its config, with the places in the file.
     ///
     /// - `pointer`: where the file has that config
-    pub(super) fn refusal(&self, name: &str, pointer: &str, error: PluginError) -> anyhow::Error {
-        let PluginError::ConfigRefused { problems, .. } = error else { return with_hint(error) };
-        let line = |problem: &ComponentConfigProblem| {
+    fn refusal(&self, name: &str, pointer: &str, error: PluginError) -> anyhow::Error {
+        refusal(name, error, |problem| {
             let pointer = format!("{pointer}{}", problem.pointer);
-            self.loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None).to_string()
-        };
-        let lines: Vec<_> = problems.iter().map(line).collect();
-        anyhow!("component `{name}` does not accept its config\n{}", lines.join("\n"))
+            self.loaded.problem_at(&pointer, Rule::ComponentConfig, problem.message.clone(), None)
+        })
     }
 
     /// The component that resolves name conflicts, with its config.
@@ -106,6 +103,17 @@ impl<'a> Components<'a> {
         };
         Ok(Rankings { chosen, fallback })
     }
+}
+
+/// The error of a component that was given something; each of its problems has its place.
+pub(super) fn refusal(
+    name: &str,
+    error: PluginError,
+    locate: impl Fn(&ComponentConfigProblem) -> Problem,
+) -> anyhow::Error {
+    let PluginError::ConfigRefused { problems, .. } = error else { return with_hint(error) };
+    let lines: Vec<_> = problems.iter().map(|problem| locate(problem).to_string()).collect();
+    anyhow!("component `{name}` does not accept its config\n{}", lines.join("\n"))
 }
 
 /// Rankings for one engine.

@@ -1,16 +1,16 @@
 //! Composite tools from their section of the configuration: each a workflow with its grant and its limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Map, Value, json};
 use tracing::info;
-use vmcp_config::{CompositeToolConfig, GoDuration, PluginConfig, Rule};
+use vmcp_config::{CompositeFile, CompositeToolConfig, GoDuration, PluginConfig, Problem, Rule};
 use vmcp_core::workflow::{Workflow, WorkflowDefinition, WorkflowError};
-use vmcp_plugin::{Component, ComponentSource, Grants};
+use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, PluginEngine, PluginError};
 use vmcp_workflow::{BudgetLimits, Composite, ToolGrant};
 
-use super::components::{Components, source, with_hint};
+use super::components::{BUILT_IN, Components, carried_component, refusal, source, with_hint};
 
 /// Interprets composite tools that are made of steps.
 const INTERPRETER: &str = "workflow-yaml";
@@ -19,22 +19,31 @@ const HOST_KEYS: [&str; 2] = ["grants", "sha256"];
 /// How much longer the host waits than an interpreter that keeps the time itself, and says better where it went.
 const MARGIN: Duration = Duration::from_mins(1);
 
+/// Where a composite tool is declared.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// In the configuration, as this entry of `compositeTools`.
+    Entry(usize),
+    File(&'a CompositeFile),
+}
+
 impl Components<'_> {
     /// The composite tools of the configuration, each as its workflow describes it.
-    pub(super) fn composites(&self) -> anyhow::Result<Vec<Arc<Composite>>> {
-        let tools = self.loaded.config.composite_tools.iter().enumerate();
-        tools.map(|(index, tool)| self.composite(tool, &format!("/compositeTools/{index}")).map(Arc::new)).collect()
+    pub(super) fn composites(&self) -> anyhow::Result<Vec<Composite>> {
+        let config = &self.loaded.config;
+        let entries = config.composite_tools.iter().enumerate().map(|(index, tool)| (tool, Place::Entry(index)));
+        let files = config.composite_files.iter().map(|file| (&file.tool, Place::File(file)));
+        entries.chain(files).map(|(tool, place)| self.composite(tool, place)).collect()
     }
 
-    /// - `pointer`: where the file has it
-    fn composite(&self, tool: &CompositeToolConfig, pointer: &str) -> anyhow::Result<Composite> {
+    fn composite(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<Composite> {
         let mut limits = BudgetLimits::default();
         let given = tool.timeout.map(GoDuration::as_duration).filter(|time| !time.is_zero());
         limits.wall_time = given.unwrap_or(limits.wall_time);
         let (workflow, plugin) = match &tool.workflow {
             None => {
                 limits.wall_time += MARGIN;
-                (self.interpreted(tool, pointer)?, None)
+                (self.interpreted(tool, place)?, None)
             }
             Some(named) => {
                 let (component, plugin) = self.workflow_component(tool, named)?;
@@ -42,10 +51,14 @@ impl Components<'_> {
                 limits.wall_time = given.or(of_plugin).unwrap_or(limits.wall_time);
                 let config = tool.config.clone().map_or_else(|| json!({}), Value::Object);
                 let workflow = component.workflow(&config, None);
-                (workflow.map_err(|error| self.refusal(named, &format!("{pointer}/config"), error))?, plugin)
+                (workflow.map_err(|error| self.refused(named, place, "/config", error))?, plugin)
             }
         };
-        let definition = definition(&*workflow, tool).map_err(|error| self.undefined(&error, pointer))?;
+        let definition = definition(&*workflow, tool)
+            .map_err(|error| anyhow!("{}", self.problem(place, "", vmcp_core::with_cause(&error))))?;
+        if let Some(schema) = &definition.config_schema {
+            self.check_config(tool, &schema.to_value()?, place)?;
+        }
         let patterns =
             tool.grants.as_ref().or(plugin.map(|plugin| &plugin.grants)).and_then(|grants| grants.tools.as_ref());
         let grant = match patterns {
@@ -54,17 +67,30 @@ impl Components<'_> {
                 .with_context(|| format!("`grants.tools` of the composite tool `{}`", tool.name))?,
         };
         info!(composite = tool.name, tools = patterns.unwrap_or(&definition.tools).join(", "), "may call");
-        Ok(Composite { name: tool.name.as_str().into(), workflow, definition, grant, limits })
+        Ok(Composite { name: tool.name.as_str().into(), workflow, definition, grant, limits, recorder: None })
+    }
+
+    /// Whether the config of `tool` fits the schema that its author declared.
+    fn check_config(&self, tool: &CompositeToolConfig, schema: &Value, place: Place<'_>) -> anyhow::Result<()> {
+        let validator = jsonschema::validator_for(schema)
+            .map_err(|error| anyhow!("{}", self.problem(place, "/configSchema", format!("no JSON Schema: {error}"))))?;
+        let config = tool.config.clone().map_or_else(|| json!({}), Value::Object);
+        let problem = |error: jsonschema::ValidationError<'_>| {
+            let pointer = format!("/config{}", error.instance_path());
+            self.problem(place, &pointer, error.to_string()).to_string()
+        };
+        let problems: Vec<_> = validator.iter_errors(&config).map(problem).collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        bail!("`{}` does not accept its config\n{}", tool.name, problems.join("\n"))
     }
 
     /// A tool made of steps.
-    fn interpreted(&self, tool: &CompositeToolConfig, pointer: &str) -> anyhow::Result<Arc<dyn Workflow>> {
+    fn interpreted(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<Arc<dyn Workflow>> {
         let interpreter = self.get(&format!("compositeTools[].steps` of `{}", tool.name), INTERPRETER)?;
-        let mut document = tool.document.clone();
-        document.retain(|key, _| !HOST_KEYS.contains(&key.as_str()));
-        let document = Value::Object(document).to_string();
-        let workflow = interpreter.workflow(&json!({}), Some(&document));
-        workflow.map_err(|error| self.refusal(INTERPRETER, pointer, error))
+        let workflow = interpreter.workflow(&json!({}), Some(&document(tool)));
+        workflow.map_err(|error| self.refused(INTERPRETER, place, "", error))
     }
 
     /// The component that runs `tool`: one of `plugins`, with its entry there, or a file.
@@ -92,10 +118,88 @@ impl Components<'_> {
         Ok((self.engine.load(source).map_err(with_hint)?, None))
     }
 
-    fn undefined(&self, error: &WorkflowError, pointer: &str) -> anyhow::Error {
-        let message = vmcp_core::with_cause(error);
-        anyhow!("{}", self.loaded.problem_at(pointer, Rule::ComponentConfig, message, None))
+    /// What the component `name` says against what it was given, with the places in the file.
+    ///
+    /// - `part`: of the entry that it was given
+    fn refused(&self, name: &str, place: Place<'_>, part: &str, error: PluginError) -> anyhow::Error {
+        refusal(name, error, |problem| {
+            self.problem(place, &format!("{part}{}", problem.pointer), problem.message.clone())
+        })
     }
+
+    fn problem(&self, place: Place<'_>, pointer: &str, message: String) -> Problem {
+        match place {
+            Place::Entry(index) => {
+                let pointer = format!("/compositeTools/{index}{pointer}");
+                self.loaded.problem_at(&pointer, Rule::ComponentConfig, message, None)
+            }
+            Place::File(file) => file.problem_at(pointer, Rule::ComponentConfig, message),
+        }
+    }
+}
+
+/// The entry as its interpreter reads it: JSON text.
+fn document(tool: &CompositeToolConfig) -> String {
+    let mut document = tool.document.clone();
+    document.retain(|key, _| !HOST_KEYS.contains(&key.as_str()));
+    Value::Object(document).to_string()
+}
+
+/// The interpreter that this build carries, and the document of `file`, which it accepts.
+///
+/// # Errors
+/// All that the interpreter finds wrong, with the places in the file.
+pub fn checked_document(file: &CompositeFile) -> anyhow::Result<(Cow<'static, [u8]>, String)> {
+    let (bytes, document, _) = interpreted(file)?;
+    Ok((bytes, document))
+}
+
+/// The workflow of `file`, steps or component, apart from any host.
+pub fn workflow(file: &CompositeFile) -> anyhow::Result<Arc<dyn Workflow>> {
+    let Some(path) = &file.tool.workflow else { return interpreted(file).map(|(_, _, workflow)| workflow) };
+    let config = file.tool.config.clone().map_or_else(|| json!({}), Value::Object);
+    let refused = |error| {
+        refusal(path, error, |problem| {
+            file.problem_at(&format!("/config{}", problem.pointer), Rule::ComponentConfig, problem.message.clone())
+        })
+    };
+    component_file(path)?.workflow(&config, None).map_err(refused)
+}
+
+/// The name that the author of a component gave its tool.
+pub fn workflow_name(file: &Path) -> anyhow::Result<String> {
+    let name = file.display().to_string();
+    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
+    let inspection = vmcp_plugin::inspect(&engine, &bytes, &name).map_err(with_hint)?;
+    match inspection.workflow {
+        Some(workflow) => Ok(workflow.name),
+        None => {
+            bail!("`{name}` is no workflow{}", inspection.problem.map(|why| format!(": {why}")).unwrap_or_default())
+        }
+    }
+}
+
+fn component_file(path: &str) -> anyhow::Result<Component> {
+    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{path}`"))?;
+    engine.load(source(path, bytes.into(), path)).map_err(with_hint)
+}
+
+/// The interpreter's bytes, the document of `file`, and the workflow that both are.
+fn interpreted(file: &CompositeFile) -> anyhow::Result<(Cow<'static, [u8]>, String, Arc<dyn Workflow>)> {
+    let bytes = carried_component(INTERPRETER)
+        .with_context(|| format!("this build does not carry the component `{INTERPRETER}`"))?;
+    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let interpreter = engine.load(source(INTERPRETER, bytes.clone(), BUILT_IN)).map_err(with_hint)?;
+    let document = document(&file.tool);
+    let refused = |error| {
+        refusal(INTERPRETER, error, |problem| {
+            file.problem_at(&problem.pointer, Rule::ComponentConfig, problem.message.clone())
+        })
+    };
+    let workflow = interpreter.workflow(&json!({}), Some(&document)).map_err(refused)?;
+    Ok((bytes, document, workflow))
 }
 
 /// What the workflow says of itself, and what the configuration says instead.

@@ -11,6 +11,7 @@ mod session;
 mod snapshot;
 mod tools;
 mod validate;
+mod workflow;
 
 use std::{path::Path, process::ExitCode};
 
@@ -35,6 +36,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Validate(arguments) => Ok(validate::run(&arguments)),
         Command::Plugin(arguments) => plugin::run(&arguments),
+        Command::Workflow(arguments) => {
+            telemetry::start_quiet(cli.log_format, verbose);
+            block_on(workflow::run(arguments))
+        }
         Command::Version => {
             report::line(&format!("vmcp-host {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)

@@ -26,9 +26,14 @@ fn inspect_file(arguments: &Inspect) -> anyhow::Result<ExitCode> {
     let engine = PluginEngine::new(EngineOptions::default())?;
     let inspection =
         inspect(&engine, &bytes, &name).map_err(|error| vmcp_host::with_hint(error).context(Failure::Component))?;
+    let source = vmcp_authoring::source(&bytes);
     match arguments.json {
-        true => report::json(&serde_json::to_value(&inspection)?),
-        false => report::inspection(&inspection),
+        true => {
+            let mut shown = serde_json::to_value(&inspection)?;
+            shown["source"] = source.into();
+            report::json(&shown);
+        }
+        false => report::inspection(&inspection, source.as_deref()),
     }
     Ok(if inspection.problem.is_none() { ExitCode::SUCCESS } else { Failure::Component.into() })
 }

@@ -37,9 +37,16 @@ impl HostSession {
             session.check_config(path).await?;
             return Ok(session);
         }
+        Self::start(loaded, |host| host).await
+    }
+
+    /// Speaks to a host of its own that serves `loaded`.
+    ///
+    /// - `change`: what the host has beyond the configuration
+    pub(crate) async fn start(loaded: Loaded, change: impl FnOnce(HostBuilder) -> HostBuilder) -> anyhow::Result<Self> {
         // Every backend gets its time to start: nothing is served meanwhile.
         let patience = loaded.config.backends.iter().map(|backend| backend.start_timeout.as_duration()).max();
-        let host = HostBuilder::new(loaded).patience(patience.unwrap_or_default()).build().await?;
+        let host = change(HostBuilder::new(loaded).patience(patience.unwrap_or_default())).build().await?;
         host.start();
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (gateway, shutdown) = (host.gateway().clone(), host.stopping().clone());
@@ -75,9 +82,20 @@ impl HostSession {
     ///
     /// # Errors
     /// Names the JSON-RPC error, if that is the answer.
-    pub(crate) async fn ask(&mut self, method: &str, mut params: Value) -> anyhow::Result<Value> {
+    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
+        self.ask_watching(method, params, |_| {}).await
+    }
+
+    /// The same; `watch` is told of the progress meanwhile, as the `params` of its notifications.
+    pub(crate) async fn ask_watching(
+        &mut self,
+        method: &str,
+        mut params: Value,
+        watch: impl Fn(&Value),
+    ) -> anyhow::Result<Value> {
         self.next_id += 1;
         params["_meta"] = json!({
+            "progressToken": self.next_id,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": { "name": "vmcp-host", "version": env!("CARGO_PKG_VERSION") },
@@ -91,6 +109,9 @@ impl HostSession {
                 bail!("the host is gone");
             }
             let mut message: Value = serde_json::from_str(&line).context("the host sent no JSON")?;
+            if message["method"] == "notifications/progress" {
+                watch(&message["params"]);
+            }
             if message["id"] != self.next_id {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use vmcp_core::{
     catalog::{Catalog, Entry},
+    journal::Recorder,
     json::RawJson,
     workflow::{Workflow, WorkflowDefinition},
 };
@@ -20,6 +21,8 @@ pub struct Composite {
     pub definition: WorkflowDefinition,
     pub grant: ToolGrant,
     pub limits: BudgetLimits,
+    /// Takes down what its runs are told.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Composite {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +16,7 @@ use vmcp_core::{
     workflow::{Elicited, InteractionError, ToolCallError, ToolInfo, World},
 };
 
-use crate::{budget::Budget, grant::ToolGrant};
+use crate::{budget::Budget, composite::Composite, grant::ToolGrant};
 
 /// Makes what a run asks for, under the identity of the client that runs it.
 pub trait Outside: Send + Sync {
@@ -60,19 +60,15 @@ pub struct Run {
     grant: ToolGrant,
     budget: Arc<Budget>,
     outside: Arc<dyn Outside>,
-    steps: Arc<Steps>,
-}
-
-/// Stands in for the progress of a workflow that reports none.
-#[derive(Default)]
-struct Steps {
-    reports_itself: AtomicBool,
-    done: AtomicU32,
+    /// Calls that have ended, which stand in for the progress of a workflow that reports none.
+    ended: Option<Arc<AtomicU32>>,
 }
 
 impl Run {
-    pub fn new(label: Arc<str>, grant: ToolGrant, budget: Arc<Budget>, outside: Arc<dyn Outside>) -> Self {
-        Self { label, grant, budget, outside, steps: Arc::default() }
+    pub fn new(composite: &Composite, budget: Arc<Budget>, outside: Arc<dyn Outside>) -> Self {
+        let Composite { name, grant, workflow, .. } = composite;
+        let ended = (!workflow.reports_progress()).then(Arc::default);
+        Self { label: name.clone(), grant: grant.clone(), budget, outside, ended }
     }
 
     fn admitted(&self, name: &str) -> Result<Arc<Entry>, ToolCallError> {
@@ -94,13 +90,13 @@ impl World for Run {
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
         let call = self.admitted(&tool).map(|tool| self.outside.call(tool, arguments, timeout));
-        let (turn, steps, outside) = (self.budget.turn(), self.steps.clone(), self.outside.clone());
+        let (turn, ended, outside) = (self.budget.turn(), self.ended.clone(), self.outside.clone());
         Box::pin(async move {
             let call = call?;
             let _turn = turn.await;
             let answer = call.await;
-            if !steps.reports_itself.load(Ordering::Relaxed) {
-                let done = steps.done.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(ended) = ended {
+                let done = ended.fetch_add(1, Ordering::Relaxed) + 1;
                 outside.progress(f64::from(done), None, format!("called `{tool}`"));
             }
             answer
@@ -158,7 +154,6 @@ impl World for Run {
     }
 
     fn progress(&self, done: f64, total: Option<f64>, message: String) {
-        self.steps.reports_itself.store(true, Ordering::Relaxed);
         self.outside.progress(done, total, message);
     }
 

@@ -39,6 +39,7 @@ const COMPONENTS: &[Component] = &[
     built_in("plugins/builtin/smart.wasm", "smart"),
     built_in("plugins/builtin/toolhive.wasm", "toolhive"),
     built_in("plugins/builtin/workflow-yaml.wasm", "workflow-yaml"),
+    example("examples/plugins/first-find.wasm", "first-find"),
     example("examples/plugins/server-boost.wasm", "server-boost"),
     example("examples/plugins/server-suffix.wasm", "server-suffix"),
     example("examples/plugins/short-names.wasm", "short-names"),
@@ -62,6 +63,14 @@ const COMPONENTS: &[Component] = &[
     ranking("tests/guests/rank-unknown.wasm", "rank-unknown"),
     ranking("tests/guests/plan-loops.wasm", "plan-loops"),
     ranking("tests/guests/plan-too-large.wasm", "plan-too-large"),
+    workflow("tests/guests/marked-workflow.wasm", "marked-workflow"),
+    workflow("tests/guests/run-allocates.wasm", "run-allocates"),
+    workflow("tests/guests/run-calls-without-end.wasm", "run-calls-without-end"),
+    workflow("tests/guests/run-gives-50-mib.wasm", "run-gives-50-mib"),
+    workflow("tests/guests/run-gives-nonsense.wasm", "run-gives-nonsense"),
+    workflow("tests/guests/run-loops.wasm", "run-loops"),
+    workflow("tests/guests/run-panics.wasm", "run-panics"),
+    workflow("tests/guests/run-ungranted.wasm", "run-ungranted"),
     text("tests/guests/core-module.wasm", "tests/guests/core-module.wat"),
     text("tests/guests/no-world.wasm", "tests/guests/no-world.wat"),
     text("tests/guests/wrong-type.wasm", "tests/guests/wrong-type.wat"),
@@ -81,6 +90,10 @@ const fn resolver(wasm: &'static str, feature: &'static str) -> Component {
 
 const fn ranking(wasm: &'static str, feature: &'static str) -> Component {
     guest(wasm, "rankings", feature)
+}
+
+const fn workflow(wasm: &'static str, feature: &'static str) -> Component {
+    guest(wasm, "workflows", feature)
 }
 
 const fn guest(wasm: &'static str, package: &'static str, feature: &'static str) -> Component {

@@ -51,6 +51,7 @@ pub(crate) struct Document {
     pub(crate) output: Option<Value>,
     pub(crate) annotations: Option<Map<String, Value>>,
     pub(crate) config: Option<Map<String, Value>>,
+    pub(crate) config_schema: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -54,6 +54,7 @@ impl vmcp_sdk::workflow::Workflow for Interpreter {
             output_schema: definition.output_schema,
             annotations: definition.annotations.unwrap_or_default(),
             tools: definition.tools,
+            config_schema: definition.config_schema,
         })
     }
 

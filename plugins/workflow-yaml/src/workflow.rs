@@ -27,6 +27,7 @@ pub struct Workflow {
     parameters: Option<Map<String, Value>>,
     annotations: Option<Map<String, Value>>,
     pub(crate) config: Map<String, Value>,
+    config_schema: Option<Map<String, Value>>,
     pub(crate) timeout: Duration,
     pub(crate) steps: Vec<Step>,
     /// Of each step, the steps that must be done before it: directly, and directly or not.
@@ -71,6 +72,8 @@ pub struct Definition {
     pub output_schema: Option<Value>,
     /// As declared; what the steps' tools say is not in it.
     pub annotations: Option<Map<String, Value>>,
+    /// As declared: what whoever runs the document may say under `config`.
+    pub config_schema: Option<Value>,
     /// The tools that the steps name, each once, in their order.
     pub tools: Vec<String>,
 }
@@ -107,7 +110,8 @@ impl Workflow {
             description: document.description.unwrap_or_default(),
             parameters: document.parameters,
             annotations: document.annotations,
-            config: document.config.unwrap_or_default(),
+            config: with_defaults(document.config.unwrap_or_default(), document.config_schema.as_ref()),
+            config_schema: document.config_schema,
             timeout: time_or(document.timeout, TIMEOUT),
             steps: steps?,
             dependencies: Vec::new(),
@@ -133,6 +137,7 @@ impl Workflow {
             input_schema: parameters.map_or_else(|| json!({"type": "object"}), |schema| Value::Object(schema.clone())),
             output_schema: self.output.as_ref().map(Output::schema),
             annotations: self.annotations.clone(),
+            config_schema: self.config_schema.clone().map(Value::Object),
             tools,
         }
     }
@@ -141,21 +146,21 @@ impl Workflow {
     ///
     /// The error is why the workflow failed, and says which step did. Whatever is under way then is dropped.
     pub async fn run(&self, arguments: Map<String, Value>, world: &impl World) -> Result<Value, RunError> {
-        let output = Value::Object(run::run(self, self.with_defaults(arguments), world).await?);
+        let output = Value::Object(run::run(self, with_defaults(arguments, self.parameters.as_ref()), world).await?);
         let text = output.to_string();
         Ok(json!({"content": [{"type": "text", "text": text}], "structuredContent": output, "isError": false}))
     }
+}
 
-    /// The arguments, and for top-level parameters that are missing their defaults.
-    fn with_defaults(&self, mut arguments: Map<String, Value>) -> Map<String, Value> {
-        let properties = self.parameters.as_ref().and_then(|schema| schema.get("properties")?.as_object());
-        for (name, schema) in properties.into_iter().flatten() {
-            if let Some(default) = schema.get("default").filter(|_| !arguments.contains_key(name)) {
-                arguments.insert(name.clone(), default.clone());
-            }
+/// The values, and for top-level properties that are missing their defaults.
+fn with_defaults(mut values: Map<String, Value>, schema: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
+    for (name, schema) in properties.into_iter().flatten() {
+        if let Some(default) = schema.get("default").filter(|_| !values.contains_key(name)) {
+            values.insert(name.clone(), default.clone());
         }
-        arguments
     }
+    values
 }
 
 /// All steps, or none if one of them has problems of its own.

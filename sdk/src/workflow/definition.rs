@@ -18,6 +18,8 @@ pub struct Definition {
     pub output_schema: Option<Value>,
     /// What the author promises, e.g. `readOnlyHint`. It cannot promise more than the tools that are called.
     pub annotations: Map<String, Value>,
+    /// JSON Schema of what the author left open for the config, where that is not the type of the workflow.
+    pub config_schema: Option<Value>,
     /// The tools that the workflow calls. It may call no others unless it is granted more.
     pub tools: Vec<String>,
 }

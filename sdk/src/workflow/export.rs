@@ -44,6 +44,7 @@ impl From<Definition> for wit::Definition {
             output_schema: definition.output_schema.map(|schema| schema.to_string()).unwrap_or_default(),
             annotations: Value::Object(definition.annotations).to_string(),
             tools: definition.tools,
+            config_schema: definition.config_schema.map(|schema| schema.to_string()).unwrap_or_default(),
             extra: String::new(),
         }
     }

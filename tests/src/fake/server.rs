@@ -16,7 +16,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::spec::{Behaviour, FakeSpec, FakeTool};
+use super::{
+    record::Recorder,
+    spec::{Behaviour, FakeSpec, FakeTool, ScriptedReply},
+};
 use crate::era::{Era, LEGACY_REVISION, MODERN_REVISION};
 
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -43,13 +46,19 @@ pub struct FakeServer {
     cancelled: watch::Sender<u64>,
     running: Mutex<HashMap<String, AbortHandle>>,
     handshake: Mutex<Value>,
+    recorder: Option<Recorder>,
 }
 
 impl FakeServer {
     pub fn new(mut spec: FakeSpec) -> Arc<Self> {
         let definitions = spec.tools_file.as_deref().map(read_definitions).unwrap_or_default();
-        let echo = |(name, _): &(String, Arc<str>)| FakeTool { name: name.clone(), behaviour: Behaviour::Echo };
+        let echo = |(name, _): &(String, Arc<str>)| FakeTool {
+            name: name.clone(),
+            behaviour: Behaviour::Echo,
+            definition: None,
+        };
         spec.tools.extend(definitions.iter().map(echo));
+        let recorder = spec.record.as_deref().map(Recorder::open);
         Arc::new(Self {
             spec,
             definitions: definitions.into_iter().collect(),
@@ -59,6 +68,7 @@ impl FakeServer {
             cancelled: watch::Sender::new(0),
             running: Mutex::default(),
             handshake: Mutex::new(Value::Null),
+            recorder,
         })
     }
 
@@ -212,8 +222,15 @@ impl FakeServer {
             })
         };
         let page = self.spec.tools.iter().chain(added.iter()).skip(start).take(size);
+        let own = |tool: &FakeTool| -> Option<Arc<str>> {
+            let mut definition = tool.definition.clone()?;
+            definition["name"] = json!(tool.name);
+            definition.as_object_mut()?.entry("inputSchema").or_insert_with(|| json!({ "type": "object" }));
+            Some(definition.to_string().into())
+        };
         let definition = |tool: &FakeTool| {
-            self.definitions.get(&tool.name).cloned().unwrap_or_else(|| usual(tool).to_string().into())
+            let given = own(tool).or_else(|| self.definitions.get(&tool.name).cloned());
+            given.unwrap_or_else(|| usual(tool).to_string().into())
         };
         let mut rest = json!({});
         if self.spec.repeats_cursor {
@@ -250,7 +267,23 @@ impl FakeServer {
             return Some(Answer::error(-32602, "unknown tool"));
         };
         let arguments = &params["arguments"];
-        self.called.send_modify(|called| *called.entry(tool.name.clone()).or_default() += 1);
+        // Before others who wait for this call go on.
+        let call = self.recorder.as_ref().map(|recorder| recorder.begin(&tool.name, arguments));
+        let mut number = 0;
+        self.called.send_modify(|called| {
+            let count = called.entry(tool.name.clone()).or_default();
+            (number, *count) = (*count, *count + 1);
+        });
+        let answer = self.behave(id, params, outlet, tool, number).await;
+        if let Some(call) = call {
+            call.end();
+        }
+        answer
+    }
+
+    /// - `number`: of this call among those of the tool, from 0
+    async fn behave(&self, id: &Value, params: &Value, outlet: &Outlet, tool: FakeTool, number: u64) -> Option<Answer> {
+        let arguments = &params["arguments"];
         let text = match tool.behaviour {
             Behaviour::Echo => match arguments["size"].as_u64() {
                 Some(size) => "x".repeat(usize::try_from(size).unwrap_or(0)),
@@ -313,6 +346,11 @@ impl FakeServer {
                 let seen = count.wait_for(|count| *count >= wanted).await.map(|count| *count);
                 seen.unwrap_or_default().to_string()
             }
+            Behaviour::Scripted { replies } => {
+                let last = replies.len().checked_sub(1).expect("a script has replies");
+                let reply = &replies[usize::try_from(number).map_or(last, |number| number.min(last))];
+                return Some(scripted(reply).await);
+            }
         };
         let id_note = if id.is_null() { "null" } else { "set" };
         Some(Answer::Result(json!({
@@ -334,7 +372,7 @@ impl FakeServer {
         let name = {
             let mut added = self.added.lock().expect("no holder of the lock panics");
             let name = format!("added_{}", added.len());
-            added.push(FakeTool { name: name.clone(), behaviour: Behaviour::Echo });
+            added.push(FakeTool { name: name.clone(), behaviour: Behaviour::Echo, definition: None });
             name
         };
         // Nobody listens when no stream is open.
@@ -382,6 +420,14 @@ enum Answer {
 impl Answer {
     fn error(code: i64, message: &str) -> Self {
         Self::Error(json!({ "code": code, "message": message }))
+    }
+}
+
+async fn scripted(reply: &ScriptedReply) -> Answer {
+    sleep(Duration::from_millis(reply.delay_ms)).await;
+    match &reply.error {
+        Some(error) => Answer::Error(error.clone()),
+        None => Answer::Result(reply.result.clone()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::era::Era;
 
@@ -39,6 +40,8 @@ pub struct FakeSpec {
     pub pid_file: Option<PathBuf>,
     /// Starts a child of its own that ignores everything, and appends that id to `pid_file` too.
     pub has_grandchild: bool,
+    /// Appends a line for each call that begins and one for how it came to its end; a `Recording` reads them.
+    pub record: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,50 @@ pub enum Transport {
 pub struct FakeTool {
     pub name: String,
     pub behaviour: Behaviour,
+    /// Keys of its definition beside the name, in place of those that a fake makes up.
+    #[serde(default)]
+    pub definition: Option<Value>,
+}
+
+/// What a scripted tool says to one call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ScriptedReply {
+    pub delay_ms: u64,
+    /// A whole result of `tools/call`.
+    pub result: Value,
+    /// A JSON-RPC error, in place of a result.
+    pub error: Option<Value>,
+}
+
+impl ScriptedReply {
+    pub fn result(result: Value) -> Self {
+        Self { result, ..Self::default() }
+    }
+
+    pub fn structured(structured: &Value) -> Self {
+        let content = [json!({ "type": "text", "text": structured.to_string() })];
+        Self::result(json!({ "content": content, "structuredContent": structured }))
+    }
+
+    pub fn text(text: &str) -> Self {
+        Self::result(json!({ "content": [{ "type": "text", "text": text }] }))
+    }
+
+    /// A result that is an error.
+    pub fn failure(text: &str) -> Self {
+        Self::result(json!({ "content": [{ "type": "text", "text": text }], "isError": true }))
+    }
+
+    /// A JSON-RPC error.
+    pub fn error(message: &str) -> Self {
+        Self { error: Some(json!({ "code": -32099, "message": message })), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn after_ms(self, delay_ms: u64) -> Self {
+        Self { delay_ms, ..self }
+    }
 }
 
 /// What a tool does when it is called.
@@ -105,4 +152,8 @@ pub enum Behaviour {
     Calls,
     /// Waits until as many calls were cancelled as the argument `atLeast` says.
     Cancellations,
+    /// Each call gets the next reply, and those beyond the last get the last.
+    Scripted {
+        replies: Vec<ScriptedReply>,
+    },
 }

@@ -37,8 +37,10 @@ pub struct CompositeToolConfig {
     /// The component that runs it, in place of `steps`: an entry of `plugins`, or a path with `sha256` beside it.
     #[schemars(length(min = 1))]
     pub workflow: Option<String>,
-    /// Handed to that component.
+    /// Handed to that component; to templates of `steps` it is `.config`.
     pub config: Option<Map<String, Value>>,
+    /// JSON Schema of `config`, of `type: object`: what a tool made of `steps` leaves to those who run it.
+    pub config_schema: Option<Map<String, Value>>,
     /// SHA-256 of the component when `workflow` is a path.
     #[schemars(extend("format" = "sha256", "x-expect" = "64 hexadecimal digits"))]
     pub sha256: Option<String>,

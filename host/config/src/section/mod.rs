@@ -22,11 +22,15 @@ use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::Value;
 use vmcp_core::id::BackendId;
 
-use crate::value::{
-    duration::GoDuration,
-    secret::{Secret, SecretError},
+use crate::{
+    CompositeFile,
+    value::{
+        duration::GoDuration,
+        secret::{Secret, SecretError},
+    },
 };
 use {
     admin::{AdminConfig, SealingConfig},
@@ -58,6 +62,8 @@ pub struct Config {
     pub outgoing_auth: OutgoingAuthConfig,
     pub aggregation: AggregationConfig,
     pub composite_tools: Vec<CompositeToolConfig>,
+    /// Those of `compositeToolsFrom`, by file name.
+    pub composite_files: Vec<CompositeFile>,
     pub composite_tool_refs: Vec<CompositeToolRef>,
     pub operational: OperationalConfig,
     pub metadata: IndexMap<String, String>,
@@ -175,6 +181,9 @@ pub(crate) struct Document {
     /// Tools made of steps, or run by a component.
     #[serde(default)]
     pub(crate) composite_tools: Vec<CompositeToolConfig>,
+    /// A folder of composite tools: each `.yaml`, `.yml` and `.json` file in it is one entry more of `compositeTools`.
+    #[schemars(length(min = 1))]
+    pub(crate) composite_tools_from: Option<PathBuf>,
     /// Composite tools kept in Kubernetes; without an operator they have no effect.
     #[serde(default)]
     pub(crate) composite_tool_refs: Vec<CompositeToolRef>,
@@ -238,8 +247,26 @@ impl JsonSchema for HeaderNameText {
 }
 
 impl Document {
+    /// Gives each composite tool its entry as written.
+    ///
+    /// - `instance`: what the document was read from
+    pub(crate) fn keep_composites(&mut self, mut instance: Value) {
+        let Some(Value::Array(entries)) = instance.get_mut("compositeTools").map(Value::take) else { return };
+        for (tool, entry) in self.composite_tools.iter_mut().zip(entries) {
+            if let Value::Object(entry) = entry {
+                tool.document = entry;
+            }
+        }
+    }
+
     /// The typed configuration of a valid file, paths relative to `base`.
-    pub(crate) fn into_config(self, default_name: &str, backends: Vec<BackendConfig>, base: &Path) -> Config {
+    pub(crate) fn into_config(
+        self,
+        default_name: &str,
+        backends: Vec<BackendConfig>,
+        composite_files: Vec<CompositeFile>,
+        base: &Path,
+    ) -> Config {
         let rebased = |path: Option<PathBuf>| path.map(|path| base.join(path));
         let mut config = Config {
             name: self.name.unwrap_or_else(|| default_name.to_owned()),
@@ -249,6 +276,7 @@ impl Document {
             outgoing_auth: self.outgoing_auth,
             aggregation: self.aggregation,
             composite_tools: self.composite_tools,
+            composite_files,
             composite_tool_refs: self.composite_tool_refs,
             operational: self.operational,
             metadata: self.metadata,

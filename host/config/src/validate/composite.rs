@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-pub(super) fn check(document: &Document, report: &mut Report<'_>) {
+pub(crate) fn check(document: &Document, report: &mut Report<'_>) {
     let root = KeyPath::root();
     let tools = root.key("compositeTools");
     let names = document.composite_tools.iter().enumerate();
@@ -49,6 +49,9 @@ fn check_tool(tool: &CompositeToolConfig, path: &KeyPath, report: &mut Report<'_
     positive(tool.timeout, true, &path.key("timeout"), report);
     if let Some(parameters) = &tool.parameters {
         object_schema(parameters, &path.key("parameters"), report);
+    }
+    if let Some(schema) = &tool.config_schema {
+        object_schema(schema, &path.key("configSchema"), report);
     }
     let steps = path.key("steps");
     let ids: Vec<&str> = tool.steps.iter().map(|step| step.id.as_str()).collect();

@@ -3,7 +3,7 @@
 
 pub(crate) mod aggregation;
 pub(crate) mod backend;
-mod composite;
+pub(crate) mod composite;
 mod incoming_auth;
 mod operational;
 mod outgoing_auth;

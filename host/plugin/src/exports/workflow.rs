@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use vmcp_core::{
+    journal::Divergence,
     json::RawJson,
-    workflow::{Workflow, WorkflowDefinition, WorkflowError, World},
+    workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowError},
 };
 use wasmtime::UpdateDeadline;
 
@@ -34,6 +35,8 @@ pub(crate) struct ComponentWorkflow {
     pub(crate) config: String,
     /// What an interpreter interprets.
     pub(crate) document: Option<Arc<str>>,
+    /// Whether it imports what tells of progress: a component without a use for it does not.
+    pub(crate) reports_progress: bool,
 }
 
 impl Workflow for ComponentWorkflow {
@@ -50,14 +53,13 @@ impl Workflow for ComponentWorkflow {
         read_definition(definition).map_err(|message| self.bad_reply("define", message))
     }
 
-    fn run(
-        self: Arc<Self>,
-        arguments: RawJson,
-        world: Arc<dyn World>,
-    ) -> BoxFuture<'static, Result<RawJson, WorkflowError>> {
+    fn reports_progress(&self) -> bool {
+        self.reports_progress
+    }
+
+    fn run(self: Arc<Self>, run: NewRun) -> BoxFuture<'static, Result<RawJson, WorkflowError>> {
         Box::pin(async move {
-            let answer = self.run_once(&arguments, world).await;
-            let result = answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
+            let result = self.run_once(run).await?.map_err(|error| self.refusal(error))?;
             read_result(result).map_err(|message| self.bad_reply("run", message))
         })
     }
@@ -68,12 +70,9 @@ impl ComponentWorkflow {
         WorkflowState { run, document: self.document.clone() }
     }
 
-    async fn run_once(
-        &self,
-        arguments: &RawJson,
-        world: Arc<dyn World>,
-    ) -> Result<Result<String, wit::WorkflowError>, PluginError> {
-        let (sequencer, hand_over) = Sequencer::new();
+    async fn run_once(&self, run: NewRun) -> Result<Result<String, wit::WorkflowError>, WorkflowError> {
+        let NewRun { arguments, world, recorder, past } = run;
+        let (sequencer, hand_over) = Sequencer::new(recorder, past, world.is_none());
         let clock = Arc::new(RunClock::new(self.callee.allowance.running_time));
         let mut store = new_store(&self.callee, Some(self.state(Some(RunState { world, sequencer }))));
         let log = store.data().log.clone();
@@ -95,7 +94,12 @@ impl ComponentWorkflow {
             store.run_concurrent(run).await?
         };
         let answer = hand_over.drive(run, &clock, &self.callee.engine.ticker).await;
-        answer.map_err(|error| self.callee.explain("run", &log, &error))
+        answer.map_err(|error| match error.downcast_ref::<Divergence>() {
+            Some(divergence) => {
+                WorkflowError::Diverged { workflow: self.label.clone(), divergence: divergence.clone() }
+            }
+            None => self.component_error(self.callee.explain("run", &log, &error)),
+        })
     }
 
     fn component_error(&self, error: PluginError) -> WorkflowError {
@@ -134,11 +138,13 @@ fn read_definition(definition: wit::Definition) -> Result<WorkflowDefinition, St
     };
     let annotations = text(definition.annotations).unwrap_or_else(|| "{}".into());
     Ok(WorkflowDefinition {
+        name: definition.name,
         title: text(definition.title),
         description: text(definition.description),
         input_schema: object("input-schema", definition.input_schema)?,
         output_schema: text(definition.output_schema).map(|schema| object("output-schema", schema)).transpose()?,
         annotations: object("annotations", annotations)?.to_value().map_err(|error| error.to_string())?,
+        config_schema: text(definition.config_schema).map(|schema| object("config-schema", schema)).transpose()?,
         tools: definition.tools,
     })
 }

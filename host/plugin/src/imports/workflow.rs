@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use vmcp_core::{
+    journal::{HostCall, Outcome, Question},
     json::RawJson,
     workflow::{Elicited, InteractionError, ToolCallError, ToolInfo, World},
 };
@@ -11,7 +13,7 @@ use wasmtime::component::{Accessor, HasSelf};
 use crate::{
     bindings::workflow::vmcp::workflow::{clock, document, interaction, progress, random, tools},
     call::CallState,
-    sequencer::{Outcome, Sequencer},
+    sequencer::{Make, Sequencer},
 };
 
 /// What one instance of a workflow reaches.
@@ -24,7 +26,8 @@ pub(crate) struct WorkflowState {
 
 /// One run.
 pub(crate) struct RunState {
-    pub(crate) world: Arc<dyn World>,
+    /// Absent where there is nothing but the past.
+    pub(crate) world: Option<Arc<dyn World>>,
     pub(crate) sequencer: Sequencer,
 }
 
@@ -36,18 +39,23 @@ impl CallState {
         self.workflow.as_mut()?.run.as_mut()
     }
 
-    fn world(&mut self) -> Option<&Arc<dyn World>> {
-        Some(&self.run()?.world)
+    /// What is answered at once; `None` where no run asks, or the answer of its past is another thing.
+    fn told<A: DeserializeOwned>(&mut self, question: Question, live: impl FnOnce(&dyn World) -> RawJson) -> Option<A> {
+        let RunState { world, sequencer } = self.run()?;
+        let live = || world.as_ref().map(|world| live(&**world)).unwrap_or_default();
+        sequencer.tell(question, live).to_value().ok()
     }
 }
 
 impl tools::Host for CallState {
     fn list(&mut self) -> Vec<tools::ToolInfo> {
-        self.world().map(|world| world.tools().into_iter().map(info).collect()).unwrap_or_default()
+        let tools: Option<Vec<ToolInfo>> = self.told(Question::Tools, |world| RawJson::of(&world.tools()));
+        tools.unwrap_or_default().into_iter().map(info).collect()
     }
 
     fn describe(&mut self, tool: String) -> Option<tools::ToolInfo> {
-        self.world()?.tool(&tool).map(info)
+        let found = self.told(Question::Tool(tool.clone()), |world| RawJson::of(&world.tool(&tool)));
+        found.flatten().map(info)
     }
 }
 
@@ -59,16 +67,16 @@ impl<T: Send> tools::HostWithStore<T> for HasSelf<CallState> {
         options: tools::CallOptions,
     ) -> Result<String, tools::CallError> {
         let arguments = json_object(arguments).map_err(|what| tools::CallError::Other(format!("arguments {what}")))?;
-        let timeout = options.timeout_milliseconds.map(Duration::from_millis);
-        let pending = accessor.with(|mut access| {
-            let RunState { world, sequencer } = access.get().run()?;
-            let call = world.call(tool, arguments, timeout);
-            Some(sequencer.begin(async move { Outcome::Called(call.await) }))
-        });
-        match pending.ok_or_else(|| tools::CallError::Denied(NO_RUN.into()))?.outcome().await {
-            Outcome::Called(Ok(result)) => Ok(result.as_str().to_owned()),
-            Outcome::Called(Err(error)) => Err(call_error(error)),
-            _ => Err(tools::CallError::Other("the run ended".into())),
+        let timeout = options.timeout_milliseconds;
+        let what = HostCall::Tool { tool: tool.clone(), arguments: arguments.clone(), timeout };
+        let call = move |world: &dyn World| {
+            let call = world.call(tool, arguments, timeout.map(Duration::from_millis));
+            async move { Outcome::Called(call.await) }
+        };
+        match outcome(accessor, what, call).await {
+            Some(Outcome::Called(Ok(result))) => Ok(result.as_str().to_owned()),
+            Some(Outcome::Called(Err(error))) => Err(call_error(error)),
+            _ => Err(tools::CallError::Denied(NO_RUN.into())),
         }
     }
 }
@@ -80,50 +88,50 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         accessor: &Accessor<T, Self>,
         message: String,
         schema: String,
-        timeout_milliseconds: Option<u64>,
+        timeout: Option<u64>,
     ) -> Result<interaction::Elicited, interaction::InteractionError> {
         let schema =
             json_object(schema).map_err(|what| interaction::InteractionError::Other(format!("the schema {what}")))?;
-        let pending = accessor.with(|mut access| {
-            let RunState { world, sequencer } = access.get().run()?;
-            let question = world.elicit(message, schema, timeout_milliseconds.map(Duration::from_millis));
-            Some(sequencer.begin(async move { Outcome::Elicited(question.await) }))
-        });
-        match pending.ok_or_else(|| interaction::InteractionError::Unsupported(NO_RUN.into()))?.outcome().await {
-            Outcome::Elicited(Ok(elicited)) => Ok(match elicited {
+        let what = HostCall::Elicit { message: message.clone(), schema: schema.clone(), timeout };
+        let ask = move |world: &dyn World| {
+            let answer = world.elicit(message, schema, timeout.map(Duration::from_millis));
+            async move { Outcome::Elicited(answer.await) }
+        };
+        match outcome(accessor, what, ask).await {
+            Some(Outcome::Elicited(Ok(elicited))) => Ok(match elicited {
                 Elicited::Accepted(answer) => interaction::Elicited::Accepted(answer.as_str().to_owned()),
                 Elicited::Declined => interaction::Elicited::Declined,
                 Elicited::Cancelled => interaction::Elicited::Cancelled,
                 Elicited::TimedOut => interaction::Elicited::TimedOut,
             }),
-            Outcome::Elicited(Err(error)) => Err(interaction_error(error)),
-            _ => Err(interaction::InteractionError::Other("the run ended".into())),
+            Some(Outcome::Elicited(Err(error))) => Err(interaction_error(error)),
+            _ => Err(interaction::InteractionError::Unsupported(NO_RUN.into())),
         }
     }
 
     async fn sample(
         accessor: &Accessor<T, Self>,
         request: String,
-        timeout_milliseconds: Option<u64>,
+        timeout: Option<u64>,
     ) -> Result<String, interaction::InteractionError> {
         let request =
             json_object(request).map_err(|what| interaction::InteractionError::Other(format!("the request {what}")))?;
-        let pending = accessor.with(|mut access| {
-            let RunState { world, sequencer } = access.get().run()?;
-            let question = world.sample(request, timeout_milliseconds.map(Duration::from_millis));
-            Some(sequencer.begin(async move { Outcome::Sampled(question.await) }))
-        });
-        match pending.ok_or_else(|| interaction::InteractionError::Unsupported(NO_RUN.into()))?.outcome().await {
-            Outcome::Sampled(Ok(result)) => Ok(result.as_str().to_owned()),
-            Outcome::Sampled(Err(error)) => Err(interaction_error(error)),
-            _ => Err(interaction::InteractionError::Other("the run ended".into())),
+        let what = HostCall::Sample { request: request.clone(), timeout };
+        let ask = move |world: &dyn World| {
+            let answer = world.sample(request, timeout.map(Duration::from_millis));
+            async move { Outcome::Sampled(answer.await) }
+        };
+        match outcome(accessor, what, ask).await {
+            Some(Outcome::Sampled(Ok(result))) => Ok(result.as_str().to_owned()),
+            Some(Outcome::Sampled(Err(error))) => Err(interaction_error(error)),
+            _ => Err(interaction::InteractionError::Unsupported(NO_RUN.into())),
         }
     }
 }
 
 impl progress::Host for CallState {
     fn report(&mut self, done: f64, total: Option<f64>, message: String) {
-        if let Some(world) = self.world() {
+        if let Some(world) = self.run().and_then(|run| run.world.as_ref()) {
             world.progress(done, total, message);
         }
     }
@@ -131,30 +139,50 @@ impl progress::Host for CallState {
 
 impl clock::Host for CallState {
     fn now(&mut self) -> u64 {
-        self.world().map_or(0, |world| world.now())
+        self.told(Question::Now, |world| RawJson::of(&world.now())).unwrap_or_default()
     }
 }
 
 impl<T: Send> clock::HostWithStore<T> for HasSelf<CallState> {
     async fn sleep(accessor: &Accessor<T, Self>, milliseconds: u64) {
-        let pending = accessor.with(|mut access| {
-            let RunState { world, sequencer } = access.get().run()?;
+        let sleep = move |world: &dyn World| {
             let slept = world.sleep(Duration::from_millis(milliseconds));
-            Some(sequencer.begin(async move {
+            async move {
                 slept.await;
                 Outcome::Slept
-            }))
-        });
-        if let Some(pending) = pending {
-            pending.outcome().await;
-        }
+            }
+        };
+        outcome(accessor, HostCall::Sleep(milliseconds), sleep).await;
     }
 }
 
 impl random::Host for CallState {
     fn next(&mut self) -> u64 {
-        self.world().map_or(0, |world| world.random())
+        self.told(Question::Random, |world| RawJson::of(&world.random())).unwrap_or_default()
     }
+}
+
+/// What a call of the run comes to; `None` if there is no run, or it ended meanwhile.
+///
+/// - `make`: begins the call
+async fn outcome<T, F>(
+    accessor: &Accessor<T, HasSelf<CallState>>,
+    what: HostCall,
+    make: impl FnOnce(&dyn World) -> F + Send + 'static,
+) -> Option<Outcome>
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let pending = accessor.with(|mut access| {
+        let RunState { world, sequencer } = access.get().run()?;
+        let world = world.clone();
+        let make: Make = Box::new(move || match world {
+            Some(world) => Box::pin(make(&*world)),
+            None => Box::pin(std::future::pending()),
+        });
+        Some(sequencer.begin(what, make))
+    });
+    pending?.outcome().await
 }
 
 impl document::Host for CallState {

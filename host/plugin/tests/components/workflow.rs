@@ -8,8 +8,9 @@ use std::{
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use vmcp_core::{
+    journal::{Event, Recorder},
     json::RawJson,
-    workflow::{Elicited, InteractionError, ToolCallError, ToolInfo, Workflow, WorkflowError, World},
+    workflow::{Elicited, InteractionError, NewRun, ToolCallError, ToolInfo, Workflow, WorkflowError, World},
 };
 
 use crate::{engine, source};
@@ -18,6 +19,8 @@ use crate::{engine, source};
 #[derive(Default)]
 struct Echo {
     delay: Duration,
+    /// Waits as long as the argument `ms` says.
+    delays_as_asked: bool,
     called: Mutex<Vec<(String, Value)>>,
 }
 
@@ -30,7 +33,8 @@ impl World for Echo {
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
         let arguments: Value = arguments.to_value().unwrap();
         self.called.lock().unwrap().push((tool.clone(), arguments.clone()));
-        let delay = self.delay;
+        let asked = arguments["ms"].as_u64().filter(|_| self.delays_as_asked);
+        let delay = asked.map_or(self.delay, Duration::from_millis);
         Box::pin(async move {
             tokio::time::sleep(delay).await;
             if tool == "missing" {
@@ -101,7 +105,7 @@ async fn steps_that_do_not_depend_on_each_other_overlap() {
 
     let world = Arc::new(Echo { delay: Duration::from_millis(300), ..Echo::default() });
     let begun = Instant::now();
-    let result = workflow.run(RawJson::of(&json!({ "name": "Ann" })), world.clone()).await.unwrap();
+    let result = workflow.run(NewRun::new(RawJson::of(&json!({ "name": "Ann" })), world.clone())).await.unwrap();
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(850), "two levels of 300 ms took {took:?}");
     let called = world.called.lock().unwrap().clone();
@@ -114,6 +118,69 @@ async fn steps_that_do_not_depend_on_each_other_overlap() {
 async fn a_failure_names_workflow_and_step() {
     let steps = json!([{ "id": "lost", "tool": "missing" }]);
     let workflow = interpreter(&json!({ "name": "triage", "description": "Sorts", "steps": steps }));
-    let error = workflow.run(RawJson::of(&json!({})), Arc::new(Echo::default())).await.unwrap_err();
+    let error = workflow.run(NewRun::new(RawJson::of(&json!({})), Arc::new(Echo::default()))).await.unwrap_err();
     assert!(matches!(&error, WorkflowError::Failed { message, .. } if message.contains("lost")), "{error}");
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Event>>);
+
+impl Recorder for Kept {
+    fn record(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// Three calls at once and one after them, in which the order of the three shows.
+fn overlapping(last: &str) -> Arc<dyn Workflow> {
+    let steps = json!([
+        echo("a", &[], &json!({ "ms": 60 })),
+        echo("b", &[], &json!({ "ms": 30 })),
+        echo("c", &["b"], &json!({ "ms": 0, "time": "{{ .workflow.duration_ms }}" })),
+        echo(last, &["a", "c"], &json!({ "id": "{{ .workflow.id }}" })),
+    ]);
+    interpreter(&json!({ "name": "overlapping", "description": "Overlaps", "steps": steps }))
+}
+
+#[tokio::test]
+async fn a_run_is_told_again_without_its_world() {
+    let recorder = Arc::new(Kept::default());
+    let world = Arc::new(Echo { delays_as_asked: true, ..Echo::default() });
+    let arguments = RawJson::of(&json!({}));
+    let run = NewRun { recorder: Some(recorder.clone()), ..NewRun::new(arguments.clone(), world.clone()) };
+    let first = overlapping("last").run(run).await.unwrap();
+    assert_eq!(world.called.lock().unwrap().len(), 4);
+    let events = recorder.0.lock().unwrap().clone();
+    let as_text = serde_json::to_string(&events).unwrap();
+    let events: Vec<Event> = serde_json::from_str(&as_text).unwrap();
+
+    assert_eq!(overlapping("last").run(NewRun::again(arguments.clone(), events.clone())).await.unwrap(), first);
+
+    // Wherever the record breaks off, the rest is made anew, if there is a world.
+    for kept in 0..events.len() {
+        let past = events[..kept].to_vec();
+        let error = overlapping("last").run(NewRun::again(arguments.clone(), past.clone())).await.unwrap_err();
+        assert!(error.to_string().contains("the recorded run ends, this one"), "{kept}: {error}");
+        let new = NewRun { past, ..NewRun::new(arguments.clone(), Arc::new(Echo::default())) };
+        let result: Value = overlapping("last").run(new).await.unwrap().to_value().unwrap();
+        assert!(result["structuredContent"]["id"].is_string(), "{kept}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_does_something_else_than_before_is_ended() {
+    let recorder = Arc::new(Kept::default());
+    let run = |arguments: Value| {
+        let steps = json!([echo("only", &[], &arguments)]);
+        interpreter(&json!({ "name": "one", "description": "Calls", "steps": steps }))
+    };
+    let world = Arc::new(Echo::default());
+    let new = NewRun { recorder: Some(recorder.clone()), ..NewRun::new(RawJson::of(&json!({})), world.clone()) };
+    run(json!({ "n": 1 })).run(new).await.unwrap();
+    let past = recorder.0.lock().unwrap().clone();
+    let new = NewRun { past, ..NewRun::new(RawJson::of(&json!({})), world) };
+    let error = run(json!({ "n": 2 })).run(new).await.unwrap_err();
+    let told = r#"the recorded run calls `echo` with {"n":1}, this one calls `echo` with {"n":2}"#;
+    assert!(matches!(&error, WorkflowError::Diverged { divergence, .. } if divergence.to_string() == told), "{error}");
 }

@@ -144,6 +144,7 @@ fn a_definition_says_what_a_tool_needs() {
         input_schema: document["parameters"].clone(),
         output_schema: Some(output),
         annotations: document["annotations"].as_object().cloned(),
+        config_schema: None,
         tools: vec!["github.search".into(), "jira.get".into()],
     };
     assert_eq!(definition, expected);

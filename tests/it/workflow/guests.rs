@@ -1,0 +1,67 @@
+//! Workflows that are components: typed code, and code that is wrong in its own way.
+
+use serde_json::json;
+use vmcp_tests::{FakeBackend, Mcp, TestHost, host::HostBuilder, process::workspace_dir};
+
+use crate::assembled::{Assembled, assembly, guest};
+
+/// A host that runs the component `guest` as the tool `guest`, beside one that is made of steps.
+fn host_with(guest: &str, keys: &str) -> HostBuilder {
+    let guests = workspace_dir().join("tests/guests");
+    let yaml = format!(
+        "
+plugins: [{{ name: mine, source: {guests}/{guest}.wasm{keys} }}]
+compositeTools:
+  - {{ name: guest, workflow: mine }}
+  - {{ name: honest, description: Calls, steps: [{{ id: one, tool: echo, arguments: {{ n: 1 }} }}] }}
+",
+        guests = guests.display()
+    );
+    TestHost::builder().backend("echo", FakeBackend::echo(["echo", "other"])).yaml(&yaml)
+}
+
+#[tokio::test]
+async fn a_workflow_that_misbehaves_ends_with_an_error_and_others_go_on() {
+    let check = async |guest: &str, keys: &str, expected: &str| {
+        let host = host_with(guest, keys).start().await;
+        let (legacy, modern) = (host.connect().await, host.connect_modern());
+        for client in [&legacy, &modern] {
+            let (wrong, honest) = tokio::join!(client.call("guest", json!({})), client.call("honest", json!({})));
+            assert_eq!(wrong.result()["isError"], true, "{guest}: {}", wrong.raw);
+            assert!(wrong.text().contains(expected), "{guest}: {}", wrong.text());
+            assert_eq!(honest.result()["isError"], false, "{guest}: {}", honest.raw);
+        }
+    };
+    let soon = ", limits: { runningTime: 300ms }";
+    check("run-loops", soon, "`mine 0.1.0` was ended: 300ms running time").await;
+    check("run-allocates", "", "was ended: 64 MiB memory").await;
+    check("run-panics", "", "this workflow always panics").await;
+    check("run-gives-50-mib", ", limits: { memory: 256MiB }", "was ended: 10 MiB output").await;
+    check("run-gives-nonsense", "", "the result is no tool result").await;
+    check("run-ungranted", "", "the grant of `guest` does not cover `other`").await;
+    check("run-calls-without-end", ", limits: { runningTime: 60s }", "a run may make 5000 tool calls, and has").await;
+}
+
+#[tokio::test]
+async fn what_the_configuration_grants_replaces_what_a_workflow_declares() {
+    let host = host_with("run-ungranted", ", grants: { tools: [echo/other] }").start().await;
+    let reply = host.connect().await.call("guest", json!({ "n": 1 })).await;
+    assert_eq!(reply.text(), r#"{"n":1}"#);
+}
+
+#[tokio::test]
+async fn a_marked_interpreter_runs_what_is_made_of_steps() {
+    let yaml = "compositeTools: [{ name: honest, description: Calls, steps: [{ id: one, tool: echo }] }]";
+    let written = TestHost::builder().backend("echo", FakeBackend::echo(["echo"]).http()).yaml(yaml).write().await;
+    let marked = assembly(&written).component("workflow-yaml", guest("marked-workflow"));
+    let host = Assembled::start(marked).await;
+    let reply = host.connect_modern().call("honest", json!({})).await;
+    assert_eq!(reply.text(), "MARK");
+    host.stop().await;
+
+    let resolver = vmcp_host::carried_component("smart").unwrap();
+    let without = assembly(&written).without_components().component("smart", resolver);
+    let error = without.build().await.err().unwrap();
+    let message = format!("{error:#}");
+    assert!(message.contains("needs the component `workflow-yaml`, which is not loaded"), "{message}");
+}
