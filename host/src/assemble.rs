@@ -32,8 +32,10 @@ use vmcp_gateway::{
 use vmcp_workflow::Composite;
 
 use components::{Carried, Components, carried_components};
-pub use components::{CheckedComponents, Rankings, carried_component, check_components, rankings_named, with_hint};
-pub use composite::{checked_document, workflow, workflow_name};
+pub use components::{
+    CheckedComponents, Rankings, carried_component, check_components, engine_for_files, rankings_named, with_hint,
+};
+pub use composite::{interpreted, workflow, workflow_name};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +59,7 @@ pub struct HostBuilder {
 /// A host, ready to start.
 pub struct Host {
     gateway: Arc<Gateway>,
-    config: Config,
+    config: Box<Config>,
     /// What serves clients. It ends first, so that requests under way still find their backends.
     fronts: TaskTracker,
     stopping: CancellationToken,

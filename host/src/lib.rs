@@ -14,7 +14,7 @@ mod assemble;
 
 pub use assemble::{
     CheckedComponents, ComponentRefused, Host, HostBuilder, cache_dir, carried_component, check_components,
-    checked_document, state_dir, with_hint, workflow, workflow_name,
+    engine_for_files, interpreted, state_dir, with_hint, workflow, workflow_name,
 };
 
 /// The parts of tool search, for what measures it.

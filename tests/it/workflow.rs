@@ -1,5 +1,5 @@
-//! Composite tools as clients meet them, row by row of what their format promises (`cmp_01` to `cmp_23`): what a recording
-//! backend received of each run, and what the client got.
+//! Composite tools as clients meet them, row by row of what their format promises (`cmp_01` to `cmp_23`): what a
+//! recording backend received of each run, and what the client got.
 //!
 //! The rows not here: a run's state (22) is kept nowhere that anybody could see, because nothing resumes it.
 
@@ -61,4 +61,13 @@ async fn assert_refused(steps: &str, place: &str, message: &str) {
     let said = refusal(&format!("compositeTools:\n  - name: t\n    description: d\n    steps:\n      - {steps}")).await;
     assert!(said.contains(&format!("vmcp.yaml:{place}: compositeTools[0].steps")), "{steps}: {said}");
     assert!(said.contains(message), "{steps}: {said}");
+}
+
+/// How many calls were under way at a time, at most.
+fn most_at_a_time(calls: &Recording) -> usize {
+    let now = calls.events().into_iter().scan(0, |now, event| {
+        *now = if event.starts_with("begin") { *now + 1 } else { *now - 1 };
+        Some(*now)
+    });
+    now.max().unwrap_or_default()
 }

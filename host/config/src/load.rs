@@ -23,7 +23,7 @@ use crate::{
 /// A file that can be used, and what is known about it.
 #[derive(Debug)]
 pub struct Loaded {
-    pub config: Config,
+    pub config: Box<Config>,
     /// What the user should know, keys without effect among it. Sorted by position.
     pub warnings: Vec<Problem>,
     /// What becomes of every key that the file has, in its order.
@@ -137,7 +137,7 @@ pub fn load_str(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, 
     let fates = fate::of_keys(&tree);
     warnings.extend(fates.warnings);
     let stem = Path::new(file_name).file_stem().map_or("vmcp".into(), |stem| stem.to_string_lossy().into_owned());
-    let config = document.into_config(&stem, backends, composite_files, base_dir);
+    let config = Box::new(document.into_config(&stem, backends, composite_files, base_dir));
     Ok(Loaded { config, warnings: sorted(warnings), keys: fates.keys, refused: sorted(fates.refused), tree })
 }
 

@@ -15,7 +15,7 @@ fn loaded(text: &str) -> Loaded {
 }
 
 fn config(text: &str) -> Config {
-    loaded(text).config
+    *loaded(text).config
 }
 
 fn only_backend(text: &str) -> BackendConfig {

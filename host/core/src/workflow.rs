@@ -10,6 +10,7 @@ use crate::{
     BoxError,
     journal::{Divergence, Event, Recorder},
     json::RawJson,
+    with_cause,
 };
 
 /// A workflow with its config.
@@ -91,6 +92,16 @@ pub enum WorkflowError {
     /// The component trapped, ran into a limit, or could not be run at all.
     #[error("`{workflow}` did not answer")]
     Component { workflow: String, source: BoxError },
+}
+
+impl WorkflowError {
+    /// What the client is told: the workflow's own words where it has some.
+    pub fn for_client(&self) -> String {
+        match self {
+            Self::Arguments { message, .. } | Self::Failed { message, .. } => message.clone(),
+            other => with_cause(other),
+        }
+    }
 }
 
 /// What a running workflow reaches of the host: all that it learns of the outside comes through here.

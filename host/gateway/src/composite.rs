@@ -73,11 +73,26 @@ pub(crate) fn add<'c>(
             continue;
         }
         let hide = |(composite, Prepared { capability, arguments, .. }, reason): (&Composite, Prepared, String)| {
+            let reason = circle(composite, &left, &catalog).unwrap_or(reason);
             warn!(composite = &*composite.name, "hidden: {reason}");
             Hidden { capability, reason: reason.into(), decided_by: DECIDED_BY.into(), arguments }
         };
         let hidden: Vec<_> = hidden.into_iter().map(hide).collect();
         return if hidden.is_empty() { catalog } else { catalog.with_tools(Vec::new(), hidden) };
+    }
+}
+
+/// The way on which `composite` would come to call itself, if that is why it waits.
+fn circle(composite: &Composite, waiting: &[&Composite], catalog: &Catalog) -> Option<String> {
+    let (mut chain, mut last) = (vec![&*composite.name], composite);
+    loop {
+        let missing = last.missing_tool(catalog)?;
+        last = waiting.iter().find(|one| *one.name == *missing)?;
+        let is_closed = chain.contains(&missing);
+        chain.push(missing);
+        if is_closed {
+            return Some(format!("it would call itself: `{}`", chain.join("` → `")));
+        }
     }
 }
 
@@ -200,9 +215,8 @@ impl Gateway {
                     result
                 }
                 Err(error) => {
-                    let error = with_cause(&error);
-                    warn!(composite = &*composite.name, ?took, error, "workflow failed");
-                    authored::tool_result(Era::Legacy, &error, None, true)
+                    warn!(composite = &*composite.name, ?took, error = with_cause(&error), "workflow failed");
+                    authored::tool_result(Era::Legacy, &error.for_client(), None, true)
                 }
             };
             Ok((Era::Legacy, Reply::Result(result)))

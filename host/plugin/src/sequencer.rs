@@ -148,7 +148,7 @@ impl Track {
     ///
     /// # Errors
     /// When the recorded run did something here, and this one waits.
-    fn from_past(&mut self) -> Result<Option<(u64, Outcome)>, Divergence> {
+    fn next_of_past(&mut self) -> Result<Option<(u64, Outcome)>, Divergence> {
         match self.past.pop_front() {
             None if self.ends_with_past => Err(Divergence { recorded: ENDS.into(), now: WAITS.into() }),
             None => Ok(None),
@@ -246,7 +246,7 @@ impl HandOver {
     /// Hands over the next outcome, of the past as long as there is some. Whether there was one.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Divergence>> {
         let mut track = lock(&self.track);
-        if let Some((call, outcome)) = track.from_past()? {
+        if let Some((call, outcome)) = track.next_of_past()? {
             if let Some(open) = track.open.remove(&call) {
                 let _ = open.outcome.send(outcome);
             }

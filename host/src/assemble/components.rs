@@ -11,7 +11,7 @@ use vmcp_core::{
 };
 use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
 
-use super::{backend_spec, cache_dir, configured_keys};
+use super::{backend_spec, cache_dir, configured_keys, user_folder};
 
 /// Answers searches where the configured ranking fails.
 const FALLBACK_RANKING: &str = "linear";
@@ -199,6 +199,12 @@ pub fn carried_component(name: &str) -> Option<Cow<'static, [u8]>> {
 fn engine(config: &Config) -> anyhow::Result<Arc<PluginEngine>> {
     PluginEngine::new(EngineOptions { cache_dir: Some(cache_dir(config)?), ..EngineOptions::default() })
         .map_err(with_hint)
+}
+
+/// An engine for files apart from any configuration; what it compiles is kept in the user's cache folder.
+pub fn engine_for_files() -> anyhow::Result<Arc<PluginEngine>> {
+    let cache_dir = user_folder("XDG_CACHE_HOME", ".cache").ok();
+    PluginEngine::new(EngineOptions { cache_dir, ..EngineOptions::default() }).map_err(with_hint)
 }
 
 fn load_plugin(engine: &Arc<PluginEngine>, plugin: &PluginConfig) -> anyhow::Result<Component> {

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use tracing::info;
 use vmcp_config::{CompositeFile, CompositeToolConfig, GoDuration, PluginConfig, Problem, Rule};
 use vmcp_core::workflow::{Workflow, WorkflowDefinition, WorkflowError};
-use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, PluginEngine, PluginError};
+use vmcp_plugin::{Component, ComponentSource, Grants, PluginError};
 use vmcp_workflow::{BudgetLimits, Composite, ToolGrant};
 
-use super::components::{BUILT_IN, Components, carried_component, refusal, source, with_hint};
+use super::components::{BUILT_IN, Components, carried_component, engine_for_files, refusal, source, with_hint};
 
 /// Interprets composite tools that are made of steps.
 const INTERPRETER: &str = "workflow-yaml";
@@ -145,18 +145,9 @@ fn document(tool: &CompositeToolConfig) -> String {
     Value::Object(document).to_string()
 }
 
-/// The interpreter that this build carries, and the document of `file`, which it accepts.
-///
-/// # Errors
-/// All that the interpreter finds wrong, with the places in the file.
-pub fn checked_document(file: &CompositeFile) -> anyhow::Result<(Cow<'static, [u8]>, String)> {
-    let (bytes, document, _) = interpreted(file)?;
-    Ok((bytes, document))
-}
-
 /// The workflow of `file`, steps or component, apart from any host.
 pub fn workflow(file: &CompositeFile) -> anyhow::Result<Arc<dyn Workflow>> {
-    let Some(path) = &file.tool.workflow else { return interpreted(file).map(|(_, _, workflow)| workflow) };
+    let Some(path) = &file.tool.workflow else { return Ok(interpreted(file)?.workflow) };
     let config = file.tool.config.clone().map_or_else(|| json!({}), Value::Object);
     let refused = |error| {
         refusal(path, error, |problem| {
@@ -169,7 +160,7 @@ pub fn workflow(file: &CompositeFile) -> anyhow::Result<Arc<dyn Workflow>> {
 /// The name that the author of a component gave its tool.
 pub fn workflow_name(file: &Path) -> anyhow::Result<String> {
     let name = file.display().to_string();
-    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let engine = engine_for_files()?;
     let bytes = std::fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
     let inspection = vmcp_plugin::inspect(&engine, &bytes, &name).map_err(with_hint)?;
     match inspection.workflow {
@@ -181,16 +172,29 @@ pub fn workflow_name(file: &Path) -> anyhow::Result<String> {
 }
 
 fn component_file(path: &str) -> anyhow::Result<Component> {
-    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let engine = engine_for_files()?;
     let bytes = std::fs::read(path).with_context(|| format!("cannot read `{path}`"))?;
     engine.load(source(path, bytes.into(), path)).map_err(with_hint)
 }
 
-/// The interpreter's bytes, the document of `file`, and the workflow that both are.
-fn interpreted(file: &CompositeFile) -> anyhow::Result<(Cow<'static, [u8]>, String, Arc<dyn Workflow>)> {
+/// A document that its interpreter accepts.
+pub struct Interpreted {
+    /// The interpreter's bytes.
+    pub interpreter: Cow<'static, [u8]>,
+    /// As the interpreter reads it: JSON text.
+    pub document: String,
+    /// Both together.
+    pub workflow: Arc<dyn Workflow>,
+}
+
+/// The steps of `file` with the interpreter that this build carries.
+///
+/// # Errors
+/// All that the interpreter finds wrong, with the places in the file.
+pub fn interpreted(file: &CompositeFile) -> anyhow::Result<Interpreted> {
     let bytes = carried_component(INTERPRETER)
         .with_context(|| format!("this build does not carry the component `{INTERPRETER}`"))?;
-    let engine = PluginEngine::new(EngineOptions::default()).map_err(with_hint)?;
+    let engine = engine_for_files()?;
     let interpreter = engine.load(source(INTERPRETER, bytes.clone(), BUILT_IN)).map_err(with_hint)?;
     let document = document(&file.tool);
     let refused = |error| {
@@ -199,7 +203,7 @@ fn interpreted(file: &CompositeFile) -> anyhow::Result<(Cow<'static, [u8]>, Stri
         })
     };
     let workflow = interpreter.workflow(&json!({}), Some(&document)).map_err(refused)?;
-    Ok((bytes, document, workflow))
+    Ok(Interpreted { interpreter: bytes, document, workflow })
 }
 
 /// What the workflow says of itself, and what the configuration says instead.

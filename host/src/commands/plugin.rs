@@ -3,7 +3,7 @@
 use std::{borrow::Cow, process::ExitCode};
 
 use anyhow::Context as _;
-use vmcp_plugin::{EngineOptions, PluginEngine, inspect};
+use vmcp_plugin::inspect;
 
 use crate::{
     cli::{Inspect, Plugin},
@@ -23,7 +23,7 @@ fn inspect_file(arguments: &Inspect) -> anyhow::Result<ExitCode> {
         Some(bytes) if !arguments.file.exists() => bytes,
         _ => std::fs::read(&arguments.file).with_context(|| format!("cannot read `{name}`"))?.into(),
     };
-    let engine = PluginEngine::new(EngineOptions::default())?;
+    let engine = vmcp_host::engine_for_files()?;
     let inspection =
         inspect(&engine, &bytes, &name).map_err(|error| vmcp_host::with_hint(error).context(Failure::Component))?;
     let source = vmcp_authoring::source(&bytes);

@@ -112,7 +112,7 @@ async fn replay(replay: &Replay) -> anyhow::Result<ExitCode> {
         Err(error @ vmcp_core::workflow::WorkflowError::Diverged { .. }) => {
             return Err(anyhow!("{}", with_cause(&error)).context(Failure::Differs));
         }
-        Err(error) => (json!(with_cause(&error)), journal.result.to_value::<Value>()?["content"][0]["text"].take()),
+        Err(error) => (json!(error.for_client()), journal.result.to_value::<Value>()?["content"][0]["text"].take()),
     };
     if now != recorded {
         return Err(anyhow!("the recorded run ended with {recorded}, this one with {now}").context(Failure::Differs));
@@ -143,9 +143,8 @@ fn is_component(file: &Path) -> bool {
 
 fn bake_file(arguments: &Bake) -> anyhow::Result<ExitCode> {
     let file = read(&arguments.file)?;
-    let (interpreter, document) =
-        vmcp_host::checked_document(&file).map_err(|error| error.context(Failure::Component))?;
-    let baked = bake(&interpreter, &document, &file.text).context(Failure::Component)?;
+    let made = vmcp_host::interpreted(&file).map_err(|error| error.context(Failure::Component))?;
+    let baked = bake(&made.interpreter, &made.document, &file.text).context(Failure::Component)?;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension("wasm"));
     fs::write(&out, &baked).with_context(|| format!("cannot write `{}`", out.display()))?;
     let written = json!({
@@ -181,6 +180,7 @@ fn baked_source(file: &Path) -> anyhow::Result<CompositeFile> {
     CompositeFile::parse(text, &file.to_string_lossy()).map_err(invalid)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is turned into another")]
 fn invalid(problems: Vec<vmcp_config::Problem>) -> anyhow::Error {
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
     anyhow!("{}", lines.join("\n")).context(Failure::Config)

@@ -14,11 +14,13 @@ pub(crate) struct Floor {
 
 /// The hints that say that a tool is safe. Absent ones mean the worse, as the protocol has it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Hints {
-    read_only_hint: Option<bool>,
-    destructive_hint: Option<bool>,
-    open_world_hint: Option<bool>,
+    #[serde(rename = "readOnlyHint")]
+    read_only: Option<bool>,
+    #[serde(rename = "destructiveHint")]
+    destructive: Option<bool>,
+    #[serde(rename = "openWorldHint")]
+    open_world: Option<bool>,
 }
 
 impl Floor {
@@ -27,11 +29,11 @@ impl Floor {
         let none = Self { read_only: true, destructive: false, open_world: false };
         tools.into_iter().fold(none, |floor, annotations| {
             let hints: Hints = annotations.and_then(|raw| raw.to_value().ok()).unwrap_or_default();
-            let read_only = hints.read_only_hint == Some(true);
+            let read_only = hints.read_only == Some(true);
             Self {
                 read_only: floor.read_only && read_only,
-                destructive: floor.destructive || hints.destructive_hint.unwrap_or(!read_only),
-                open_world: floor.open_world || hints.open_world_hint.unwrap_or(true),
+                destructive: floor.destructive || hints.destructive.unwrap_or(!read_only),
+                open_world: floor.open_world || hints.open_world.unwrap_or(true),
             }
         })
     }

@@ -17,7 +17,7 @@ pub struct BudgetLimits {
     pub wall_time: Duration,
     /// Calls of tools; 5,000.
     pub calls: u32,
-    /// Calls under way at a time; further ones wait. 50.
+    /// Calls under way at a time; further ones wait. 100.
     pub parallel_calls: u32,
     /// Questions to the client; 100.
     pub questions: u32,
@@ -25,7 +25,7 @@ pub struct BudgetLimits {
 
 impl Default for BudgetLimits {
     fn default() -> Self {
-        Self { wall_time: Duration::from_mins(30), calls: 5_000, parallel_calls: 50, questions: 100 }
+        Self { wall_time: Duration::from_mins(30), calls: 5_000, parallel_calls: 100, questions: 100 }
     }
 }
 

@@ -31,10 +31,11 @@ impl Composite {
     /// # Errors
     /// Why it cannot be shown.
     pub fn advertise(&self, catalog: &Catalog) -> Result<RawJson, String> {
-        let find = |name: &String| catalog.any_tool(name).ok_or_else(|| format!("there is no tool `{name}` now"));
-        let declared: Vec<Arc<Entry>> = self.definition.tools.iter().map(find).collect::<Result<_, _>>()?;
-        let callable: Vec<_> = match &self.grant {
-            ToolGrant::Declared(_) => declared,
+        if let Some(name) = self.missing_tool(catalog) {
+            return Err(format!("there is no tool `{name}` now"));
+        }
+        let callable: Vec<Arc<Entry>> = match &self.grant {
+            ToolGrant::Declared(names) => names.iter().filter_map(|name| catalog.any_tool(name)).collect(),
             // It may call what it does not declare.
             grant @ ToolGrant::Patterns(_) => catalog.all_tools().filter(|tool| grant.covers(tool)).collect(),
         };
@@ -42,6 +43,11 @@ impl Composite {
         let no_hints = Map::new();
         let annotations = floor.annotations(self.definition.annotations.as_object().unwrap_or(&no_hints))?;
         Ok(self.tool(&annotations))
+    }
+
+    /// The first of the tools that it calls which is not there.
+    pub fn missing_tool(&self, catalog: &Catalog) -> Option<&str> {
+        self.definition.tools.iter().map(String::as_str).find(|name| catalog.any_tool(name).is_none())
     }
 
     fn tool(&self, annotations: &Map<String, Value>) -> RawJson {

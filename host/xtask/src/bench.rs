@@ -38,6 +38,12 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What a composite tool costs beyond the calls that it makes
+    Workflows {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
     /// What idle sessions cost, and whether those that are gone leave something behind
     Sessions {
         /// For programs
@@ -54,6 +60,7 @@ pub(crate) fn run_bench(cache: &Cache, bench: &Bench) -> anyhow::Result<()> {
         Bench::Start { json } => ("start", *json, [].as_slice()),
         Bench::Faults { json } => ("faults", *json, [].as_slice()),
         Bench::Search { arguments } => ("search", false, arguments.as_slice()),
+        Bench::Workflows { json } => ("workflows", *json, [].as_slice()),
         Bench::Sessions { json } => ("sessions", *json, [].as_slice()),
     };
     // Apart from each other, so that what the tests need is not built into the host.

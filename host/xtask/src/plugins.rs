@@ -68,6 +68,7 @@ const COMPONENTS: &[Component] = &[
     workflow("tests/guests/run-calls-without-end.wasm", "run-calls-without-end"),
     workflow("tests/guests/run-gives-50-mib.wasm", "run-gives-50-mib"),
     workflow("tests/guests/run-gives-nonsense.wasm", "run-gives-nonsense"),
+    workflow("tests/guests/run-joins.wasm", "run-joins"),
     workflow("tests/guests/run-loops.wasm", "run-loops"),
     workflow("tests/guests/run-panics.wasm", "run-panics"),
     workflow("tests/guests/run-ungranted.wasm", "run-ungranted"),

@@ -38,6 +38,8 @@ pub(crate) struct Step {
     pub(crate) on_error: OnError,
     pub(crate) default_results: Option<Map<String, Value>>,
     timeout: Duration,
+    /// As declared: without it the reply of a tool may take as long as its backend allows.
+    own_timeout: Option<Duration>,
     pub(crate) kind: Kind,
 }
 
@@ -142,6 +144,7 @@ impl Step {
             on_error,
             default_results: raw.default_results,
             timeout: time_or(raw.timeout, TIMEOUT),
+            own_timeout: raw.timeout.map(|given| given.0).filter(|time| !time.is_zero()),
             kind,
         })
     }

@@ -1,7 +1,7 @@
 //! Composite tools among the tools of the backends: when they are listed, as what, and how they call each other.
 
 use serde_json::{Value, json};
-use vmcp_tests::{Behaviour, FakeBackend, Mcp, TestHost, eventually, process::PATIENCE};
+use vmcp_tests::{Behaviour, Era, FakeBackend, Mcp, TestHost, eventually, process::PATIENCE};
 
 use super::{assert_refused, composites, failure, host_of, refusal, run};
 
@@ -22,6 +22,23 @@ async fn cmp_03_a_composite_tool_is_a_tool_like_any_other() {
         assert_eq!(listed["inputSchema"]["properties"]["team"]["default"], "sre");
         let output = run(&client, "triage", json!({})).await;
         assert_eq!(output["text"], r#"{"said":"{\"team\":\"sre\"}"}"#);
+    }
+}
+
+#[tokio::test]
+async fn cmp_03_a_composite_is_there_over_stdio_too() {
+    let written = TestHost::builder()
+        .backend("b", FakeBackend::echo(["echo"]))
+        .yaml(&composites(&[
+            ("works", &calling("echo")),
+            ("fails", "steps: [{ id: s, tool: echo, condition: perhaps }]"),
+        ]))
+        .write()
+        .await;
+    for era in [Era::Legacy, Era::Modern] {
+        let client = written.serve_stdio(era).await;
+        assert_eq!(run(&client, "works", json!({})).await, json!({ "text": "{}" }));
+        assert!(failure(&client, "fails", json!({})).await.contains("step `s` failed: condition: "));
     }
 }
 
@@ -127,7 +144,10 @@ async fn cmp_04_a_hundred_steps_are_allowed() {
 
 /// Tools with different hints, and one without any.
 fn hinting() -> FakeBackend {
-    let hints = |read_only: bool, destructive: bool, open_world: bool| json!({ "annotations": { "readOnlyHint": read_only, "destructiveHint": destructive, "openWorldHint": open_world } });
+    let hints = |read_only: bool, destructive: bool, open_world: bool| {
+        let hints = json!({ "readOnlyHint": read_only, "destructiveHint": destructive, "openWorldHint": open_world });
+        json!({ "annotations": hints })
+    };
     FakeBackend::new()
         .defined("reads", hints(true, false, false), Behaviour::Echo)
         .defined("reads_web", hints(true, false, true), Behaviour::Echo)

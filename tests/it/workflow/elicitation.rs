@@ -23,8 +23,8 @@ fn asking(keys: &str) -> String {
             {{ id: before, tool: echo, arguments: {{ n: 1 }} }},
             {{ id: ask, type: elicitation, dependsOn: [before], message: 'Delete {{{{.params.what}}}}?', {keys}
                schema: {{ type: object, properties: {{ why: {{ type: string, description: '{{{{.params.what}}}}' }} }} }} }},
-            {{ id: after, tool: echo, dependsOn: [ask],
-               arguments: {{ action: '{{{{.steps.ask.output.action}}}}', why: '{{{{.steps.ask.output.content.why}}}}', was: '{{{{.steps.ask.status}}}}' }} }} ]",
+            {{ id: after, tool: echo, dependsOn: [ask], arguments: {{ action: '{{{{.steps.ask.output.action}}}}',
+               why: '{{{{.steps.ask.output.content.why}}}}', was: '{{{{.steps.ask.status}}}}' }} }} ]",
     )
 }
 
@@ -52,7 +52,8 @@ async fn cmp_14_the_question_reaches_the_client_and_its_answer_the_next_step() {
         let asked = call_and_be_asked(&client, "delete", json!({ "what": "all" }), 1).await;
         let question = &asked.questions[0].0;
         assert_eq!((&question["method"], asked.message()), (&json!("elicitation/create"), "Delete all?"));
-        let schema = json!({ "type": "object", "properties": { "why": { "type": "string", "description": "{{.params.what}}" } } });
+        let why = json!({ "type": "string", "description": "{{.params.what}}" });
+        let schema = json!({ "type": "object", "properties": { "why": why } });
         assert_eq!(question["params"]["requestedSchema"], schema, "the schema is no template");
         assert_eq!(calls.tools(), ["echo"], "the step after waits");
         let reply = asked.answer(&accept(&json!({ "why": "old" }))).await;
@@ -66,7 +67,8 @@ async fn cmp_14_two_questions_come_one_after_the_other() {
     let steps = "steps: [
         { id: one, type: elicitation, message: 'First?', schema: { type: object, properties: {} } },
         { id: two, type: elicitation, dependsOn: [one], message: 'Second?', schema: { type: object, properties: {} } },
-        { id: after, tool: echo, dependsOn: [two], arguments: { x: '{{.steps.one.output.content.a}}{{.steps.two.output.content.a}}' } } ]";
+        { id: after, tool: echo, dependsOn: [two],
+            arguments: { x: '{{.steps.one.output.content.a}}{{.steps.two.output.content.a}}' } } ]";
     let (host, calls) = host_of(FakeBackend::echo(["echo"]), &composites(&[("twice", steps)])).await;
     for client in clients(&host).await {
         let asked = call_and_be_asked(&client, "twice", json!({}), 1).await;
@@ -86,7 +88,8 @@ async fn cmp_14_no_for_an_answer_fails_the_run_unless_something_else_is_said() {
         (
             "abort",
             &asking(
-                "onDecline: { action: abort }, onCancel: { action: abort }, onError: { action: continue }, defaultResults: { action: a, content: c },",
+                "onDecline: { action: abort }, onCancel: { action: abort },
+                onError: { action: continue }, defaultResults: { action: a, content: c },",
             ),
         ),
     ]);
@@ -148,7 +151,8 @@ async fn cmp_15_no_answer_in_time_is_a_cancel() {
         (
             "goes_on",
             &asking(
-                "timeout: 300ms, onCancel: { action: continue }, onDecline: { action: abort }, defaultResults: { content: {} },",
+                "timeout: 300ms, onCancel: { action: continue }, onDecline: { action: abort },
+                defaultResults: { content: {} },",
             ),
         ),
         ("ends", &asking("timeout: 300ms, onCancel: { action: skip_remaining },")),
@@ -215,7 +219,8 @@ async fn cmp_14_questions_and_answers_have_their_limits() {
 async fn cmp_15_skip_remaining_lets_what_is_under_way_end() {
     let steps = "steps: [
         { id: slow, tool: slow },
-        { id: ask, type: elicitation, message: 'Go on?', schema: { type: object, properties: {} }, onDecline: { action: skip_remaining } },
+        { id: ask, type: elicitation, message: 'Go on?', schema: { type: object, properties: {} },
+            onDecline: { action: skip_remaining } },
         { id: after, tool: after, dependsOn: [slow] } ]";
     let backend = FakeBackend::echo(["after"]).scripted("slow", [ScriptedReply::text("done").after_ms(500)]);
     let (host, calls) = host_of(backend, &composites(&[("ends", steps)])).await;
@@ -256,7 +261,8 @@ async fn cmp_14_questions_of_steps_side_by_side_and_of_inner_composites_reach_th
         (
             "both",
             &format!(
-                "steps: [{}, {}, {{ id: after, tool: echo, dependsOn: [one, two], arguments: {{ x: '{{{{.steps.one.output.action}}}} {{{{.steps.two.output.action}}}}' }} }}]",
+                "steps: [{}, {}, {{ id: after, tool: echo, dependsOn: [one, two],
+                    arguments: {{ x: '{{{{.steps.one.output.action}}}} {{{{.steps.two.output.action}}}}' }} }}]",
                 ask("one", "First?"),
                 ask("two", "Second?"),
             ),
@@ -264,7 +270,8 @@ async fn cmp_14_questions_of_steps_side_by_side_and_of_inner_composites_reach_th
         ("inner", &format!("steps: [{}]", ask("one", "Inner?"))),
         (
             "outer",
-            "steps: [{ id: s, tool: inner }, { id: after, tool: echo, dependsOn: [s], arguments: { x: '{{.steps.s.output.action}}' } }]",
+            "steps: [{ id: s, tool: inner }, { id: after, tool: echo, dependsOn: [s],
+                arguments: { x: '{{.steps.s.output.action}}' } }]",
         ),
     ]);
     let (host, calls) = host_of(FakeBackend::echo(["echo"]), &tools).await;
@@ -303,7 +310,8 @@ async fn cmp_14_questions_of_steps_side_by_side_and_of_inner_composites_reach_th
 #[tokio::test]
 async fn cmp_14_a_client_that_cancels_instead_of_an_answer_ends_the_run() {
     let steps = "steps: [
-        { id: open, tool: never }, { id: ask, type: elicitation, message: 'Go on?', schema: { type: object, properties: {} } } ]";
+        { id: open, tool: never }, { id: ask, type: elicitation, message: 'Go on?', schema: { type: object,
+            properties: {} } } ]";
     let (host, calls) =
         host_of(FakeBackend::new().tool("never", Behaviour::Never), &composites(&[("asks", steps)])).await;
     let legacy = client_of(&host, Era::Legacy, json!({ "elicitation": {} })).await;

@@ -109,7 +109,8 @@ async fn cmp_12_what_another_try_cannot_mend_is_not_tried_again() {
 
 #[tokio::test]
 async fn cmp_12_a_failure_that_is_passed_over_leaves_its_defaults() {
-    let after = "{ id: after, tool: echo, dependsOn: [s], arguments: { got: '{{.steps.s.output.x}}', was: '{{.steps.s.status}}' } }";
+    let after = "{ id: after, tool: echo, dependsOn: [s], arguments: { got: '{{.steps.s.output.x}}',
+        was: '{{.steps.s.status}}' } }";
     let step = |on_error: &str| {
         format!("steps: [{{ id: s, tool: fails, onError: {{ {on_error} }}, defaultResults: {{ x: 7 }} }}, {after}]")
     };
@@ -132,7 +133,8 @@ async fn cmp_12_a_failure_that_is_passed_over_leaves_its_defaults() {
 #[tokio::test]
 async fn cmp_13_every_kind_of_failure_is_passed_over_with_defaults() {
     let goes_on = "onError: { action: continue }, defaultResults: { x: 7 }";
-    let after = "{ id: after, tool: echo, dependsOn: [s], arguments: { got: '{{.steps.s.output.x}}', was: '{{.steps.s.status}}' } }";
+    let after = "{ id: after, tool: echo, dependsOn: [s], arguments: { got: '{{.steps.s.output.x}}',
+        was: '{{.steps.s.status}}' } }";
     let steps = |step: &str| format!("steps: [{{ id: s, {step}, {goes_on} }}, {after}]");
     let backend = FakeBackend::echo(["echo"]).tool("never", Behaviour::Never);
     let tools = composites(&[

@@ -65,3 +65,29 @@ async fn a_marked_interpreter_runs_what_is_made_of_steps() {
     let message = format!("{error:#}");
     assert!(message.contains("needs the component `workflow-yaml`, which is not loaded"), "{message}");
 }
+
+#[tokio::test]
+async fn the_example_takes_the_first_answer_and_asks_again_with_fewer_words() {
+    let example = workspace_dir().join("examples/plugins/first-find.wasm");
+    let yaml = format!(
+        "
+plugins: [{{ name: first-find, source: {} }}]
+compositeTools:
+  - {{ name: look, workflow: first-find, config: {{ tools: [notes.search, tasks.search] }} }}
+",
+        example.display()
+    );
+    let builder = TestHost::builder();
+    let (notes, tasks) = (builder.dir().join("notes"), builder.dir().join("tasks.json"));
+    std::fs::create_dir(&notes).unwrap();
+    let server = |name: &str, variable: &str, place: &std::path::Path| json!({ "name": name, "command": "vmcp-host", "args": ["example-server", name], "env": { variable: place } });
+    let builder = builder.entry(server("notes", "NOTES_DIR", &notes)).entry(server("tasks", "TASKS_FILE", &tasks));
+    let host = builder.yaml(&yaml).start().await;
+    let client = host.connect().await;
+    client.call("notes_add", json!({ "title": "Green tea", "text": "Two minutes." })).await;
+    let found = client.call("look", json!({ "query": "green tea from Uji" })).await;
+    let found = &found.result()["structuredContent"];
+    assert_eq!((&found["tool"], &found["query"]), (&json!("notes.search"), &json!("green tea")), "{found}");
+    let nothing = client.call("look", json!({ "query": "coffee" })).await;
+    assert_eq!(nothing.result()["isError"], true, "{}", nothing.raw);
+}

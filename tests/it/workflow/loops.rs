@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vmcp_tests::{Behaviour, FakeBackend, ScriptedReply};
 
-use super::{composites, failure, host_of, run};
+use super::{composites, failure, host_of, most_at_a_time, run};
 
 #[tokio::test]
 async fn cmp_16_each_element_is_one_call_under_the_name_that_was_given() {
@@ -13,9 +13,12 @@ async fn cmp_16_each_element_is_one_call_under_the_name_that_was_given() {
         .scripted("list", [ScriptedReply::structured(&json!({ "found": [{ "name": "x" }, { "name": "y" }] }))]);
     let named = "steps: [
         { id: list, tool: list },
-        { id: each, type: forEach, dependsOn: [list], collection: '{{json .steps.list.output.found}}', itemVar: alert, maxParallel: 1,
-          step: { id: one, tool: echo, arguments: { at: '{{.forEach.index}}', what: '{{.forEach.alert.name}} of {{.params.team}}' } } } ]";
-    let plain = "steps: [{ id: each, type: forEach, collection: '{{json .params.list}}', step: { tool: echo, arguments: { at: '{{.forEach.item}}' } } }]";
+        { id: each, type: forEach, dependsOn: [list], collection: '{{json .steps.list.output.found}}',
+            itemVar: alert, maxParallel: 1,
+          step: { id: one, tool: echo, arguments: { at: '{{.forEach.index}}',
+              what: '{{.forEach.alert.name}} of {{.params.team}}' } } } ]";
+    let plain = "steps: [{ id: each, type: forEach, collection: '{{json .params.list}}', step: { tool: echo,
+        arguments: { at: '{{.forEach.item}}' } } }]";
     let (host, calls) = host_of(backend, &composites(&[("named", named), ("plain", plain)])).await;
     let client = host.connect().await;
     let output = run(&client, "named", json!({ "team": "sre" })).await;
@@ -24,7 +27,8 @@ async fn cmp_16_each_element_is_one_call_under_the_name_that_was_given() {
     let iteration = |index: usize, name: &str, said: &Value| {
         let said: Value = serde_json::from_str(said["text"].as_str().unwrap()).unwrap();
         assert_eq!(said, [&x, &y][index].clone());
-        json!({ "index": index, "item": { "name": name }, "status": "completed", "output": output["iterations"][index]["output"] })
+        let said = &output["iterations"][index]["output"];
+        json!({ "index": index, "item": { "name": name }, "status": "completed", "output": said })
     };
     let iterations =
         [iteration(0, "x", &output["iterations"][0]["output"]), iteration(1, "y", &output["iterations"][1]["output"])];
@@ -49,7 +53,8 @@ async fn cmp_16_as_many_iterations_run_at_a_time_as_are_allowed() {
         .scripted("short", [ScriptedReply::text("x").after_ms(30)]);
     let each = |tool: &str, keys: &str| {
         format!(
-            "steps: [{{ id: each, type: forEach, collection: '{{{{json .params.list}}}}', {keys} step: {{ tool: {tool} }} }}]"
+            "steps: [{{ id: each, type: forEach, collection: '{{{{json .params.list}}}}',
+                {keys} step: {{ tool: {tool} }} }}]"
         )
     };
     let tools = composites(&[
@@ -67,19 +72,15 @@ async fn cmp_16_as_many_iterations_run_at_a_time_as_are_allowed() {
     assert_eq!(calls.events(), ["begin short", "end short"].repeat(3));
     calls.clear();
     run(&client, "four_at_most", json!({ "list": vec![0; 12] })).await;
-    let (mut now, mut most) = (0, 0);
-    for event in calls.events() {
-        now = if event.starts_with("begin") { now + 1 } else { now - 1 };
-        most = most.max(now);
-    }
-    assert!(calls.tools().len() == 12 && most <= 4, "{most}: {:?}", calls.events());
+    assert!(calls.tools().len() == 12 && most_at_a_time(&calls) <= 4, "{:?}", calls.events());
 }
 
 #[tokio::test]
 async fn cmp_16_a_list_that_is_too_long_or_none_fails_the_step_before_any_call() {
     let each = |keys: &str| {
         format!(
-            "steps: [{{ id: each, type: forEach, collection: '{{{{json .params.list}}}}', {keys} step: {{ tool: echo }} }}]"
+            "steps: [{{ id: each, type: forEach, collection: '{{{{json .params.list}}}}',
+                {keys} step: {{ tool: echo }} }}]"
         )
     };
     let tools = composites(&[
@@ -114,7 +115,8 @@ async fn cmp_16_the_first_failure_ends_the_loop_unless_it_goes_on() {
         .scripted("retried", [bad, good]);
     let each = |tool: &str, keys: &str, inner: &str| {
         format!(
-            "steps: [{{ id: each, type: forEach, collection: '[1, 2, 3]', maxParallel: 1, {keys} step: {{ tool: {tool}, {inner} }} }}]"
+            "steps: [{{ id: each, type: forEach, collection: '[1, 2, 3]', maxParallel: 1,
+                {keys} step: {{ tool: {tool}, {inner} }} }}]"
         )
     };
     let tools = composites(&[

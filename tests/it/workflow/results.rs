@@ -24,7 +24,8 @@ async fn cmp_17_without_output_the_result_is_that_of_the_last_step_declared() {
         ("last_is_skipped", "steps: [{ id: a, tool: slow }, { id: b, tool: quick, condition: 'false' }]"),
         (
             "last_fails",
-            "steps: [{ id: a, tool: slow }, { id: b, tool: fails, onError: { action: continue }, defaultResults: { by: none } }]",
+            "steps: [{ id: a, tool: slow }, { id: b, tool: fails, onError: { action: continue },
+                defaultResults: { by: none } }]",
         ),
         ("all_skipped", "steps: [{ id: a, tool: slow, condition: 'false', defaultResults: { by: none } }]"),
     ]);
@@ -49,12 +50,14 @@ async fn cmp_17_the_parts_of_an_output_have_the_types_that_are_declared() {
         list: { type: array, description: d, value: '{{json .steps.s.output.list}}' },
         object: { type: object, description: d, value: '{{json .steps.s.output.object}}' },
         parts: { type: object, description: d, properties: {
-            inner: { type: object, description: d, properties: { n: { type: integer, description: d, value: '{{len .steps.s.output.list}}' } } } } },
+            inner: { type: object, description: d, properties: { n: { type: integer, description: d,
+                value: '{{len .steps.s.output.list}}' } } } } },
         plain: { type: string, description: d, value: constant } } }";
     let (host, _calls) = host_of(found(), &composites(&[("typed", output)])).await;
     for client in [host.connect().await, host.connect_modern()] {
         let expected = json!({
-            "n": 5, "half": 0.5, "text": "5", "yes": true, "list": [1, 2], "object": { "a": 1 }, "parts": { "inner": { "n": 2 } },
+            "n": 5, "half": 0.5, "text": "5", "yes": true, "list": [1, 2], "object": { "a": 1 },
+            "parts": { "inner": { "n": 2 } },
             "plain": "constant",
         });
         assert_eq!(run(&client, "typed", json!({})).await, expected);
@@ -70,7 +73,8 @@ async fn cmp_17_the_parts_of_an_output_have_the_types_that_are_declared() {
 async fn cmp_17_a_part_that_fails_is_its_default_or_the_end() {
     let output = |keys: &str| {
         format!(
-            "steps: [{{ id: s, tool: found }}], output: {{ required: [x], properties: {{ x: {{ description: d, {keys} }} }} }}"
+            "steps: [{{ id: s, tool: found }}], output: {{ required: [x], properties: {{ x: {{ description: d,
+                {keys} }} }} }}"
         )
     };
     let missing = "value: '{{.steps.s.output.none}}'";

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use vmcp_tests::{Behaviour, Era, FakeBackend, ScriptedReply};
 
-use super::{composites, failure, host_of, run};
+use super::{composites, failure, host_of, most_at_a_time, run};
 use crate::bridge::{call_and_be_asked, client_of};
 
 #[tokio::test]
@@ -17,8 +17,10 @@ async fn cmp_05_steps_that_do_not_wait_for_each_other_run_side_by_side() {
     });
     let levels = "steps: [
         { id: a1, tool: a1 }, { id: a2, tool: a2 }, { id: a3, tool: a3 }, { id: a4, tool: a4 },
-        { id: b1, tool: b1, dependsOn: [a1, a2] }, { id: b2, tool: b2, dependsOn: [a2, a3] }, { id: b3, tool: b3, dependsOn: [a4] },
-        { id: c1, tool: c1, dependsOn: [b1, b2] }, { id: c2, tool: c2, dependsOn: [b3, a1] }, { id: c3, tool: c3, dependsOn: [b2] } ]";
+        { id: b1, tool: b1, dependsOn: [a1, a2] }, { id: b2, tool: b2, dependsOn: [a2, a3] }, { id: b3, tool: b3,
+            dependsOn: [a4] },
+        { id: c1, tool: c1, dependsOn: [b1, b2] }, { id: c2, tool: c2, dependsOn: [b3, a1] }, { id: c3, tool: c3,
+            dependsOn: [b2] } ]";
     let (host, calls) = host_of(backend, &composites(&[("levels", levels)])).await;
     let client = host.connect().await;
     let began = Instant::now();
@@ -88,12 +90,7 @@ async fn cmp_04_ten_steps_run_at_a_time_and_no_more() {
     run(&client, "ten", json!({})).await;
     calls.clear();
     run(&client, "many", json!({})).await;
-    let (mut now, mut most) = (0, 0);
-    for event in calls.events() {
-        now = if event.starts_with("begin") { now + 1 } else { now - 1 };
-        most = most.max(now);
-    }
-    assert!(calls.tools().len() == 25 && most <= 10, "{most}: {:?}", calls.events());
+    assert!(calls.tools().len() == 25 && most_at_a_time(&calls) <= 10, "{:?}", calls.events());
 }
 
 #[tokio::test]
@@ -103,7 +100,8 @@ async fn cmp_04_a_step_or_a_workflow_that_takes_too_long_fails_and_its_call_is_c
         ("step", "steps: [{ id: hangs, tool: never, timeout: 200ms }]"),
         (
             "whole",
-            "timeout: 200ms, steps: [{ id: quick, tool: echo }, { id: one, tool: never, dependsOn: [quick] }, { id: two, tool: never }]",
+            "timeout: 200ms, steps: [{ id: quick, tool: echo }, { id: one, tool: never, dependsOn: [quick] },
+                { id: two, tool: never }]",
         ),
         (
             "goes_on",
@@ -130,8 +128,10 @@ async fn cmp_04_a_step_or_a_workflow_that_takes_too_long_fails_and_its_call_is_c
 #[tokio::test]
 async fn cmp_05_many_runs_at_a_time_do_not_mix_nor_wait_for_each_other() {
     let steps = "steps: [
-        { id: one, tool: inner, arguments: { n: '{{.params.n}}' } }, { id: two, tool: inner, arguments: { n: '{{.params.n}}' } },
-        { id: last, tool: echo, dependsOn: [one, two], arguments: { n: '{{.params.n}}', got: '{{.steps.one.output.text}} {{.steps.two.output.text}}' } } ]";
+        { id: one, tool: inner, arguments: { n: '{{.params.n}}' } }, { id: two, tool: inner,
+            arguments: { n: '{{.params.n}}' } },
+        { id: last, tool: echo, dependsOn: [one, two], arguments: { n: '{{.params.n}}',
+            got: '{{.steps.one.output.text}} {{.steps.two.output.text}}' } } ]";
     let asks = "steps: [{ id: s, type: elicitation, message: 'Go on?', schema: { type: object, properties: {} } }]";
     let inner = "steps: [{ id: s, tool: echo, arguments: { n: '{{.params.n}}' } }]";
     let tools = composites(&[("outer", steps), ("inner", inner), ("asks", asks)]);

@@ -11,7 +11,8 @@ async fn cmp_01_steps_call_ask_or_repeat_and_call_if_nothing_is_said() {
     let all = "steps: [
         { id: plain, tool: echo, arguments: { n: 1 } },
         { id: typed, type: tool, tool: echo, dependsOn: [plain], arguments: { n: 2 } },
-        { id: asks, type: elicitation, dependsOn: [typed], message: 'Go on?', schema: { type: object, properties: {} } },
+        { id: asks, type: elicitation, dependsOn: [typed], message: 'Go on?', schema: { type: object,
+            properties: {} } },
         { id: repeats, type: forEach, dependsOn: [asks], collection: '[3, 4]', maxParallel: 1,
           step: { id: each, tool: echo, arguments: { n: '{{.forEach.item}}' } } } ]";
     let (host, calls) = host_of(FakeBackend::echo(["echo"]), &composites(&[("all", all)])).await;
@@ -73,14 +74,16 @@ async fn cmp_09_the_output_is_structured_content_or_content_by_kind() {
             "mixed_step",
             &first(
                 "mixed",
-                "{ all: '{{json .steps.s.output}}', raw: '{{len .steps.s.content}}', link: '{{(index .steps.s.content 4).uri}}' }",
+                "{ all: '{{json .steps.s.output}}', raw: '{{len .steps.s.content}}',
+                link: '{{(index .steps.s.content 4).uri}}' }",
             ),
         ),
         (
             "object_step",
             &first(
                 "object",
-                "{ all: '{{json .steps.s.output}}', deep: '{{index .steps.s.output.a.b 1}}', raw: '{{(index .steps.s.content 0).type}}' }",
+                "{ all: '{{json .steps.s.output}}', deep: '{{index .steps.s.output.a.b 1}}',
+                raw: '{{(index .steps.s.content 0).type}}' }",
             ),
         ),
         ("list_step", &first("list", "{ all: '{{json .steps.s.output}}' }")),
@@ -95,7 +98,10 @@ async fn cmp_09_the_output_is_structured_content_or_content_by_kind() {
         assert_eq!(serde_json::from_str::<Value>(said.as_str().unwrap()).unwrap(), all, "{tool}");
         assert_eq!(arguments, others, "{tool}");
     };
-    let by_kind = json!({ "text": "one", "text_1": "two", "text_2": "three", "image_0": "AAAA", "resource": "inside", "resource_1": "CCCC" });
+    let by_kind = json!({
+        "text": "one", "text_1": "two", "text_2": "three", "image_0": "AAAA",
+        "resource": "inside", "resource_1": "CCCC",
+    });
     check("mixed_step", by_kind, json!({ "raw": "8", "link": "file:///a" })).await;
     let object = json!({ "a": { "b": [1, 2.5] }, "ok": true });
     check("object_step", object, json!({ "deep": "2.5", "raw": "text" })).await;
@@ -114,6 +120,7 @@ async fn cmp_21_a_step_calls_only_what_its_grant_covers() {
         ("declared", steps),
         ("denied", &format!("grants: {{ tools: [b/echo] }}, {steps}")),
         ("goes_on", &format!("grants: {{ tools: [b/echo] }}, {goes_on}")),
+        ("around", "grants: { tools: [b/echo] }, steps: [{ id: s, tool: declared }]"),
     ]);
     let (host, calls) = host_of(backend, &tools).await;
     for client in [host.connect().await, host.connect_modern()] {
@@ -127,6 +134,8 @@ async fn cmp_21_a_step_calls_only_what_its_grant_covers() {
             said.contains("step `closed` failed") && said.contains("grant of `denied` does not cover `b.secret`"),
             "{said}"
         );
+        let said = failure(&client, "around", json!({})).await;
+        assert!(said.contains("grant of `around` does not cover `declared`"), "{said}");
         let output = run(&client, "goes_on", json!({})).await;
         assert!(output["text"].as_str().unwrap().contains("does not cover `secret`"), "{output}");
         assert_eq!(calls.tools(), ["echo", "echo"]);
@@ -207,7 +216,8 @@ async fn cmp_23_the_client_hears_of_each_step_under_its_own_token() {
 async fn cmp_23_who_cancels_a_run_cancels_its_open_calls() {
     let backend = FakeBackend::echo(["echo", "after"]).tool("never", Behaviour::Never);
     let steps = "steps: [
-        { id: quick, tool: echo }, { id: open, tool: never, dependsOn: [quick] }, { id: after, tool: after, dependsOn: [open] } ]";
+        { id: quick, tool: echo }, { id: open, tool: never, dependsOn: [quick] }, { id: after, tool: after,
+            dependsOn: [open] } ]";
     let (host, calls) = host_of(backend, &composites(&[("hangs", steps)])).await;
     let params = json!({ "name": "hangs", "arguments": {}, "_meta": { "progressToken": 1 } });
     let legacy = host.connect().await;

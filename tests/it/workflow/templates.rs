@@ -38,7 +38,8 @@ async fn expanded(templates: &[(&str, &str)]) -> Vec<String> {
             {{ id: s, tool: echo, dependsOn: [a-b, not, bad], arguments: {{ {} }} }} ]",
         arguments.join(", "),
     );
-    let structured = json!({ "list": [{ "name": "x" }, { "name": "y" }], "n": 1_000_000, "half": 0.5, "raw": "{\"a\": [1]}", "html": "<&>" });
+    let list = json!([{ "name": "x" }, { "name": "y" }]);
+    let structured = json!({ "list": list, "n": 1_000_000, "half": 0.5, "raw": "{\"a\": [1]}", "html": "<&>" });
     let backend = FakeBackend::echo(["echo"])
         .tool("fails", Behaviour::ToolError)
         .scripted("found", [ScriptedReply::structured(&structured)]);
@@ -127,7 +128,8 @@ async fn cmp_07_the_built_in_words_of_go_do_what_they_do_there() {
 #[tokio::test]
 async fn cmp_07_templates_expand_at_any_depth_and_other_values_keep_their_type() {
     let keys = "steps: [{ id: s, tool: echo, arguments: {
-        deep: [{ list: ['{{.params.x}}', 1, 2.5, null, { last: 'a{{.params.x}}' }] }], flag: true, '{{.params.x}}': key } }]";
+        deep: [{ list: ['{{.params.x}}', 1, 2.5, null, { last: 'a{{.params.x}}' }] }],
+            flag: true, '{{.params.x}}': key } }]";
     let (host, calls) = host_of(FakeBackend::echo(["echo"]), &composites(&[("deep", keys)])).await;
     run(&host.connect().await, "deep", json!({ "x": "b" })).await;
     let expected =
@@ -168,17 +170,20 @@ fn typed() -> Value {
         "filter": { "type": "object", "properties": {
             "limit": { "type": "integer" }, "flags": { "type": "array", "items": { "type": "boolean" } } } },
         "maybe": { "type": ["integer", "null"] }, "either": { "anyOf": [{ "type": "number" }, { "type": "null" }] },
-        "shared": { "$ref": "#/$defs/n" }, "wrong": { "type": "integer" } }, "$defs": { "n": { "type": "integer" } } } })
+        "shared": { "$ref": "#/$defs/n" }, "wrong": { "type": "integer" } },
+        "$defs": { "n": { "type": "integer" } } } })
 }
 
 const TYPED: &str = "steps: [{ id: s, tool: b.typed, arguments: {
     count: '{{.params.n}}', ratio: '2.50', sure: '{{gt .params.n 2}}', name: '{{.params.n}}', ids: ['{{.params.n}}', 4],
-    filter: { limit: '{{.params.n}}', flags: ['true', 'False'], other: '{{.params.n}}' }, maybe: '5', either: '1e2', shared: '6',
+    filter: { limit: '{{.params.n}}', flags: ['true', 'False'], other: '{{.params.n}}' }, maybe: '5',
+    either: '1e2', shared: '6',
     wrong: '{{.params.missing}}' } }]";
 
 #[tokio::test]
 async fn cmp_08_arguments_get_the_types_of_the_tools_schema_hidden_or_not() {
-    let whole = "steps: [{ id: s, tool: b.typed, arguments: { ids: '{{json .params.ids}}', filter: '{{json .params.filter}}' } }]";
+    let whole = "steps: [{ id: s, tool: b.typed, arguments: { ids: '{{json .params.ids}}',
+        filter: '{{json .params.filter}}' } }]";
     let tools = composites(&[("types", TYPED), ("whole", whole)]);
     let visible = [
         ("", true),
@@ -196,7 +201,8 @@ async fn cmp_08_arguments_get_the_types_of_the_tools_schema_hidden_or_not() {
             run(&client, "whole", json!({ "ids": [1, "2"], "filter": { "limit": "7" } })).await;
             let types = json!({
                 "count": 3, "ratio": 2.5, "sure": true, "name": "3", "ids": [3, 4],
-                "filter": { "limit": 3, "flags": [true, false], "other": "3" }, "maybe": 5, "either": 100.0, "shared": 6,
+                "filter": { "limit": 3, "flags": [true, false], "other": "3" },
+                "maybe": 5, "either": 100.0, "shared": 6,
                 "wrong": "<no value>",
             });
             let whole = json!({ "ids": [1, 2], "filter": { "limit": 7 } });
@@ -226,7 +232,8 @@ async fn cmp_08_a_hidden_tool_gets_its_arguments_in_headers_too() {
 async fn cmp_10_a_condition_yields_true_or_false_and_nothing_else() {
     let keys = "steps: [
         { id: maybe, tool: maybe, condition: '{{.params.if}}', defaultResults: { text: skipped } },
-        { id: after, tool: after, dependsOn: [maybe], arguments: { got: '{{.steps.maybe.output.text}}', was: '{{.steps.maybe.status}}' } } ]";
+        { id: after, tool: after, dependsOn: [maybe], arguments: { got: '{{.steps.maybe.output.text}}',
+            was: '{{.steps.maybe.status}}' } } ]";
     let (host, calls) = host_of(FakeBackend::echo(["maybe", "after"]), &composites(&[("conditional", keys)])).await;
     let client = host.connect().await;
     for yields in ["true", "True", "TRUE"] {

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use clap::{Parser, Subcommand};
-use vmcp_tests::bench::{able, faults, overhead, search, sessions, start};
+use vmcp_tests::bench::{able, faults, overhead, search, sessions, start, workflows};
 
 #[derive(Parser)]
 struct Arguments {
@@ -21,6 +21,7 @@ enum Bench {
     Faults,
     Sessions,
     Search(search::Options),
+    Workflows,
 }
 
 #[tokio::main]
@@ -48,6 +49,11 @@ async fn main() -> anyhow::Result<()> {
             let reports = search::run(&options).await?;
             println!("{}", if json { serde_json::to_string_pretty(&reports)? } else { search::table(&reports) });
             search::check(&reports)?;
+        }
+        Bench::Workflows => {
+            let report = workflows::run().await?;
+            println!("{}", if json { serde_json::to_string_pretty(&report)? } else { report.table() });
+            report.check()?;
         }
         Bench::Start => {
             let start = start::run().await;

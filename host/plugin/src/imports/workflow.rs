@@ -104,7 +104,7 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
                 Elicited::Cancelled => interaction::Elicited::Cancelled,
                 Elicited::TimedOut => interaction::Elicited::TimedOut,
             }),
-            Some(Outcome::Elicited(Err(error))) => Err(interaction_error(error)),
+            Some(Outcome::Elicited(Err(error))) => Err(interaction_error(&error)),
             _ => Err(interaction::InteractionError::Unsupported(NO_RUN.into())),
         }
     }
@@ -123,7 +123,7 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         };
         match outcome(accessor, what, ask).await {
             Some(Outcome::Sampled(Ok(result))) => Ok(result.as_str().to_owned()),
-            Some(Outcome::Sampled(Err(error))) => Err(interaction_error(error)),
+            Some(Outcome::Sampled(Err(error))) => Err(interaction_error(&error)),
             _ => Err(interaction::InteractionError::Unsupported(NO_RUN.into())),
         }
     }
@@ -225,7 +225,7 @@ fn call_error(error: ToolCallError) -> tools::CallError {
     }
 }
 
-fn interaction_error(error: InteractionError) -> interaction::InteractionError {
+fn interaction_error(error: &InteractionError) -> interaction::InteractionError {
     let message = error.to_string();
     match error {
         InteractionError::Unsupported(_) => interaction::InteractionError::Unsupported(message),

@@ -48,7 +48,7 @@ impl ToolStep {
         {
             arguments = typed;
         }
-        let call = async || match run.world.call(&self.tool, arguments.clone(), Some(step.timeout)).await {
+        let call = async || match run.world.call(&self.tool, arguments.clone(), step.own_timeout).await {
             Ok(result) if content::is_error(&result) => {
                 Err(Failure::passing(format!("tool `{}`: {}", self.tool, content::error_text(&result))))
             }

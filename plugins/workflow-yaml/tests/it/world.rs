@@ -42,7 +42,7 @@ pub(crate) struct FakeWorld {
     pub(crate) events: RefCell<Vec<Event>>,
     pub(crate) questions: RefCell<Vec<(String, Value, Duration)>>,
     /// Of all calls.
-    pub(crate) timeouts: RefCell<Vec<Duration>>,
+    pub(crate) timeouts: RefCell<Vec<Option<Duration>>>,
     pub(crate) progress: RefCell<Vec<String>>,
     pub(crate) logged: RefCell<Vec<(Level, String)>>,
     /// What `random` gives; the middle is no jitter.
@@ -169,7 +169,7 @@ impl World for FakeWorld {
         arguments: Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<Value, CallError> {
-        self.timeouts.borrow_mut().extend(timeout);
+        self.timeouts.borrow_mut().push(timeout);
         self.record(tool, What::Called(arguments.clone().into()));
         let number = {
             let mut calls = self.calls.borrow_mut();

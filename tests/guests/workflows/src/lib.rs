@@ -44,6 +44,14 @@ impl Workflow for Guest {
         if cfg!(feature = "run-ungranted") {
             return Ok(tools::call("other", &arguments).await?);
         }
+        if cfg!(feature = "run-joins") {
+            let count = arguments["count"].as_u64().unwrap_or_default();
+            let calls = (0..count).map(|n| async move { tools::call("echo", &json!({ "n": n })).await });
+            for called in futures_util::future::join_all(calls).await {
+                called?;
+            }
+            return Ok(ToolResult::text("all called"));
+        }
         if cfg!(feature = "run-calls-without-end") {
             for _ in 0..10_000 {
                 tools::call("echo", &arguments).await?;
