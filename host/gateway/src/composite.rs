@@ -225,7 +225,12 @@ impl Gateway {
         let task = Ended(tokio::spawn(answer));
         async move {
             let mut task = task;
-            let answer = async { (&mut task.0).await.expect("a run does not panic, and who aborts it waits no more") };
+            let answer = async {
+                (&mut task.0).await.unwrap_or_else(|error| {
+                    let message = format!("the run was ended: {error}");
+                    Ok((Era::Legacy, Reply::Result(authored::tool_result(Era::Legacy, &message, None, true))))
+                })
+            };
             admit(&identity, CALL, &name, &BackendId::composite(), answer).await
         }
     }

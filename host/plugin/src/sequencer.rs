@@ -20,6 +20,7 @@ use std::{
 };
 
 use futures::{future::BoxFuture, task::AtomicWaker};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -112,22 +113,30 @@ impl Sequencer {
     }
 
     /// What is answered at once: by the past, else by `live`.
-    pub(crate) fn tell(&self, question: Question, live: impl FnOnce() -> RawJson) -> RawJson {
+    ///
+    /// `None` when the past has another answer than this kind, or the run did something else than before.
+    pub(crate) fn tell<A: Serialize + DeserializeOwned>(
+        &self,
+        question: Question,
+        live: impl FnOnce() -> Option<A>,
+    ) -> Option<A> {
         let mut track = lock(&self.track);
         match track.past.pop_front() {
             None if track.ends_with_past => {
                 track.diverge(ENDS.into(), question.to_string());
-                RawJson::default()
+                None
             }
             None => {
-                let answer = live();
-                track.record(&Event::Told { question, answer: answer.clone() });
-                answer
+                let answer = live()?;
+                if track.recorder.is_some() {
+                    track.record(&Event::Told { question, answer: RawJson::of(&answer) });
+                }
+                Some(answer)
             }
-            Some(Event::Told { question: recorded, answer }) if recorded == question => answer,
+            Some(Event::Told { question: recorded, answer }) if recorded == question => answer.to_value().ok(),
             Some(recorded) => {
                 track.diverge(recorded.to_string(), question.to_string());
-                RawJson::default()
+                None
             }
         }
     }

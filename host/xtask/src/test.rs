@@ -40,7 +40,18 @@ pub(crate) fn run(cache: &Cache, profile: Profile, arguments: &[String]) -> anyh
             cache.cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
         steps::run(test.args(arguments))?;
     }
+    if arguments.is_empty() {
+        test_components(cache)?;
+    }
     step(&format!("all passed; servers, clients and builds are kept in {}", cache.dir().display()));
+    Ok(())
+}
+
+/// The components' own tests, which run natively. Their workspaces are not the host's.
+fn test_components(cache: &Cache) -> anyhow::Result<()> {
+    for manifest in ["plugins/Cargo.toml", "examples/plugins/Cargo.toml"] {
+        steps::run(&mut cache.cargo(&["test", "--quiet", "--workspace", "--locked", "--manifest-path", manifest]))?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use vmcp_core::{
     journal::{HostCall, Outcome, Question},
     json::RawJson,
@@ -40,21 +40,23 @@ impl CallState {
     }
 
     /// What is answered at once; `None` where no run asks, or the answer of its past is another thing.
-    fn told<A: DeserializeOwned>(&mut self, question: Question, live: impl FnOnce(&dyn World) -> RawJson) -> Option<A> {
+    fn told<A>(&mut self, question: Question, live: impl FnOnce(&dyn World) -> A) -> Option<A>
+    where
+        A: Serialize + DeserializeOwned,
+    {
         let RunState { world, sequencer } = self.run()?;
-        let live = || world.as_ref().map(|world| live(&**world)).unwrap_or_default();
-        sequencer.tell(question, live).to_value().ok()
+        sequencer.tell(question, || world.as_ref().map(|world| live(&**world)))
     }
 }
 
 impl tools::Host for CallState {
     fn list(&mut self) -> Vec<tools::ToolInfo> {
-        let tools: Option<Vec<ToolInfo>> = self.told(Question::Tools, |world| RawJson::of(&world.tools()));
+        let tools = self.told(Question::Tools, |world| world.tools());
         tools.unwrap_or_default().into_iter().map(info).collect()
     }
 
     fn describe(&mut self, tool: String) -> Option<tools::ToolInfo> {
-        let found = self.told(Question::Tool(tool.clone()), |world| RawJson::of(&world.tool(&tool)));
+        let found = self.told(Question::Tool(tool.clone()), |world| world.tool(&tool));
         found.flatten().map(info)
     }
 }
@@ -139,7 +141,7 @@ impl progress::Host for CallState {
 
 impl clock::Host for CallState {
     fn now(&mut self) -> u64 {
-        self.told(Question::Now, |world| RawJson::of(&world.now())).unwrap_or_default()
+        self.told(Question::Now, |world| world.now()).unwrap_or_default()
     }
 }
 
@@ -158,7 +160,7 @@ impl<T: Send> clock::HostWithStore<T> for HasSelf<CallState> {
 
 impl random::Host for CallState {
     fn next(&mut self) -> u64 {
-        self.told(Question::Random, |world| RawJson::of(&world.random())).unwrap_or_default()
+        self.told(Question::Random, |world| world.random()).unwrap_or_default()
     }
 }
 
