@@ -243,8 +243,8 @@ impl HandOver {
                     continue;
                 }
                 match self.next(context) {
-                    Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(Ok(false)) | Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(divergence)) => return Poll::Ready(Err(wasmtime::Error::new(divergence))),
                 }
             }
@@ -252,14 +252,14 @@ impl HandOver {
         .await
     }
 
-    /// Hands over the next outcome, of the past as long as there is some. Whether there was one.
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Divergence>> {
+    /// Hands over the next outcome, of the past as long as there is some.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Divergence>> {
         let mut track = lock(&self.track);
         if let Some((call, outcome)) = track.next_of_past()? {
             if let Some(open) = track.open.remove(&call) {
                 let _ = open.outcome.send(outcome);
             }
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         track.make_unfinished();
         loop {
@@ -268,7 +268,7 @@ impl HandOver {
             if let Some(open) = track.open.remove(&call) {
                 track.record(&Event::Ended { call, outcome: outcome.clone() });
                 let _ = open.outcome.send(outcome);
-                return Poll::Ready(Ok(true));
+                return Poll::Ready(Ok(()));
             }
         }
     }

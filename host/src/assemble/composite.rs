@@ -99,8 +99,7 @@ impl Components<'_> {
         tool: &CompositeToolConfig,
         named: &str,
     ) -> anyhow::Result<(Component, Option<&PluginConfig>)> {
-        let is_file = named.contains('/') || named.to_ascii_lowercase().ends_with(".wasm");
-        if !is_file {
+        if !tool.names_file() {
             let plugin = self.loaded.config.plugins.iter().find(|plugin| plugin.name == named);
             return Ok((self.get("compositeTools[].workflow", named)?, plugin));
         }

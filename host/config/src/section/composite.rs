@@ -52,20 +52,22 @@ pub struct CompositeToolConfig {
 }
 
 impl CompositeToolConfig {
+    /// Whether `workflow` is the path of a component, or its address, and no name.
+    pub fn names_file(&self) -> bool {
+        let is_file = |workflow: &String| workflow.contains('/') || workflow.to_ascii_lowercase().ends_with(".wasm");
+        self.workflow.as_ref().is_some_and(is_file)
+    }
+
     /// Makes the path of a component relative to `base`; names and addresses stay.
     pub(crate) fn rebase(&mut self, base: &Path) {
+        let names_file = self.names_file();
         if let Some(workflow) = &mut self.workflow
-            && names_file(workflow)
+            && names_file
             && !is_address(workflow)
         {
             *workflow = base.join(&*workflow).to_string_lossy().into_owned();
         }
     }
-}
-
-/// Whether `workflow` is the path of a component, or its address, and no name.
-fn names_file(workflow: &str) -> bool {
-    workflow.contains('/') || workflow.to_ascii_lowercase().ends_with(".wasm")
 }
 
 /// A composite tool kept in Kubernetes; without an operator it has no effect.

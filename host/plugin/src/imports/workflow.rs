@@ -68,7 +68,8 @@ impl<T: Send> tools::HostWithStore<T> for HasSelf<CallState> {
         arguments: String,
         options: tools::CallOptions,
     ) -> Result<String, tools::CallError> {
-        let arguments = json_object(arguments).map_err(|what| tools::CallError::Other(format!("arguments {what}")))?;
+        let arguments =
+            json_object(arguments).map_err(|what| tools::CallError::Other(format!("the arguments are {what}")))?;
         let timeout = options.timeout_milliseconds;
         let what = HostCall::Tool { tool: tool.clone(), arguments: arguments.clone(), timeout };
         let call = move |world: &dyn World| {
@@ -92,8 +93,8 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         schema: String,
         timeout: Option<u64>,
     ) -> Result<interaction::Elicited, interaction::InteractionError> {
-        let schema =
-            json_object(schema).map_err(|what| interaction::InteractionError::Other(format!("the schema {what}")))?;
+        let schema = json_object(schema)
+            .map_err(|what| interaction::InteractionError::Other(format!("the schema is {what}")))?;
         let what = HostCall::Elicit { message: message.clone(), schema: schema.clone(), timeout };
         let ask = move |world: &dyn World| {
             let answer = world.elicit(message, schema, timeout.map(Duration::from_millis));
@@ -116,8 +117,8 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         request: String,
         timeout: Option<u64>,
     ) -> Result<String, interaction::InteractionError> {
-        let request =
-            json_object(request).map_err(|what| interaction::InteractionError::Other(format!("the request {what}")))?;
+        let request = json_object(request)
+            .map_err(|what| interaction::InteractionError::Other(format!("the request is {what}")))?;
         let what = HostCall::Sample { request: request.clone(), timeout };
         let ask = move |world: &dyn World| {
             let answer = world.sample(request, timeout.map(Duration::from_millis));
@@ -196,8 +197,8 @@ impl document::Host for CallState {
 
 /// `text` as JSON if it is an object; what is wrong with it otherwise.
 fn json_object(text: String) -> Result<RawJson, String> {
-    let json = RawJson::parse(text).map_err(|error| format!("are no JSON: {error}"))?;
-    if json.as_bytes().starts_with(b"{") { Ok(json) } else { Err("are no JSON object".into()) }
+    let json = RawJson::parse(text).map_err(|error| format!("no JSON: {error}"))?;
+    if json.as_bytes().starts_with(b"{") { Ok(json) } else { Err("no JSON object".into()) }
 }
 
 fn info(tool: ToolInfo) -> tools::ToolInfo {
