@@ -40,6 +40,19 @@ impl HostSession {
         Self::start(loaded, |host| host).await
     }
 
+    /// Speaks to the host that serves the configuration at `path`.
+    ///
+    /// # Errors
+    /// When none does.
+    pub(crate) async fn attach(path: &Path) -> anyhow::Result<Self> {
+        let loaded = super::load(path)?;
+        let Some((reader, writer)) = attach(&loaded).await? else { return Err(not_running(path)) };
+        let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
+        let mut session = Self { reader, writer, next_id: 0, own: None };
+        session.check_config(path).await?;
+        Ok(session)
+    }
+
     /// Speaks to a host of its own that serves `loaded`.
     ///
     /// - `change`: what the host has beyond the configuration
@@ -146,17 +159,19 @@ async fn attach(_: &Loaded) -> anyhow::Result<Option<(tokio::io::Empty, tokio::i
     Ok(None)
 }
 
+fn not_running(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "no host is running for {0}\nhint: start it with 'vmcp-host serve -c {0}', or let the client start its own with \
+         'vmcp-host serve --stdio -c {0}'",
+        path.display()
+    )
+    .context(Failure::NotRunning)
+}
+
 /// Passes standard input and output through to the running host.
 pub(crate) async fn pass_through(path: &Path) -> anyhow::Result<ExitCode> {
     let loaded = super::load(path)?;
-    let Some((mut reader, mut writer)) = attach(&loaded).await? else {
-        return Err(anyhow!(
-            "no host is running for {0}\nhint: start it with 'vmcp-host serve -c {0}', or let the client start its own with \
-             'vmcp-host serve --stdio -c {0}'",
-            path.display()
-        )
-        .context(Failure::NotRunning));
-    };
+    let Some((mut reader, mut writer)) = attach(&loaded).await? else { return Err(not_running(path)) };
     let closed = CancellationToken::new();
     let to_host = async {
         let copied = tokio::io::copy(&mut tokio::io::stdin(), &mut writer).await;
