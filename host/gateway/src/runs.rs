@@ -253,7 +253,8 @@ impl Gateway {
                 Ok((running, Vec::new()))
             }
             Begun::Before(record) => {
-                let workflow = self.workflow_of(&record.head, &composite).await?;
+                let composite = self.as_it_was(&record.head, composite).await?;
+                let workflow = composite.workflow.clone();
                 let past = record.events.iter().map(|timed| timed.event.clone()).collect();
                 let head = record.head.clone();
                 let running = self.running(caller, composite, workflow, head, seat, budget, chain, Some(&record));
@@ -380,10 +381,11 @@ impl Gateway {
         Caller::absent(identity, log_level, head.client.capabilities.clone())
     }
 
-    /// The workflow as it was when the run began, even if the configuration has another of its name now.
-    async fn workflow_of(&self, head: &RunHead, composite: &Composite) -> Result<Arc<dyn Workflow>, String> {
+    /// The composite tool as it was when the run began, even if the configuration has another of its name now. What the
+    /// configuration grants and limits counts as it is now.
+    async fn as_it_was(&self, head: &RunHead, composite: Arc<Composite>) -> Result<Arc<Composite>, String> {
         if *composite.workflow.source() == head.source {
-            return Ok(composite.workflow.clone());
+            return Ok(composite);
         }
         let bytes = match head.source.component == composite.workflow.source().component {
             true => None,
@@ -395,8 +397,12 @@ impl Gateway {
                 })?)
             }
         };
-        let (revive, head) = (self.runs.revive.clone(), Arc::new(head.clone()));
-        let reviving = tokio::task::spawn_blocking(move || revive(&head.tool, &head.source, bytes));
+        let (revive, tool, source) = (self.runs.revive.clone(), head.tool.clone(), head.source.clone());
+        let reviving = tokio::task::spawn_blocking(move || {
+            let workflow = revive(&tool, &source, bytes)?;
+            let definition = workflow.definition().map_err(|error| with_cause(&error))?;
+            Ok(Arc::new(composite.made_of(workflow, definition)))
+        });
         reviving.await.map_err(|error| error.to_string())?
     }
 }
