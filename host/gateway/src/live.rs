@@ -1,10 +1,16 @@
 //! One run that this process has: at work, or at rest without an instance of its component.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
+use futures::future::BoxFuture;
 use tokio::{sync::watch, task::AbortHandle};
 use vmcp_core::{
     call::Reply,
@@ -27,6 +33,8 @@ pub(crate) struct Live {
     standing: watch::Sender<Standing>,
     /// Whether it goes on when its client leaves: the client has what it needs to come back.
     is_kept: AtomicBool,
+    /// What makes it go on, as long as its client's request does that; then it has a task of its own.
+    driver: Mutex<Option<BoxFuture<'static, ()>>>,
     task: OnceLock<AbortHandle>,
 }
 
@@ -47,13 +55,36 @@ impl Live {
             seat: Arc::new(seat),
             standing: watch::Sender::new(Standing::Works),
             is_kept: AtomicBool::default(),
+            driver: Mutex::default(),
             task: OnceLock::new(),
         })
     }
 
-    pub(crate) fn runs_as(&self, task: AbortHandle) {
-        // It is begun once.
-        let _ = self.task.set(task);
+    /// `driver` makes it go on, once its client waits for it.
+    pub(crate) fn is_driven_by(&self, driver: BoxFuture<'static, ()>) {
+        *self.driver() = Some(driver);
+    }
+
+    /// From now on it goes on by itself.
+    pub(crate) fn go_on_alone(&self) {
+        let Some(driver) = self.driver().take() else { return };
+        #[expect(clippy::disallowed_methods, reason = "it ends with its run, or is aborted by whoever cancels that")]
+        let task = tokio::spawn(driver);
+        // It comes to this once.
+        let _ = self.task.set(task.abort_handle());
+    }
+
+    /// Lets it go on a bit, unless it does so by itself.
+    fn go_on(&self, context: &mut Context<'_>) {
+        // Taken out meanwhile: what it does may look here.
+        let Some(mut driver) = self.driver().take() else { return };
+        if driver.as_mut().poll(context).is_pending() {
+            *self.driver() = Some(driver);
+        }
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<BoxFuture<'static, ()>>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn rests(&self) -> bool {
@@ -78,22 +109,30 @@ impl Live {
         self.standing.send_replace(Standing::Over(result));
     }
 
-    /// Ends its task, and all that it has under way.
+    /// Ends it, with all that it has under way.
     pub(crate) fn abort(&self) {
+        let driver = self.driver().take();
+        // What it holds is dropped outside the lock.
+        drop(driver);
         if let Some(task) = self.task.get() {
             task.abort();
         }
     }
 
-    /// Its result, once it has one.
+    /// Its result, once it has one; until then whoever waits for it makes it go on.
     pub(crate) async fn answer(&self) -> Answer {
         let mut standing = self.standing.subscribe();
-        let over = standing.wait_for(|standing| matches!(standing, Standing::Over(_))).await;
-        let result = match over.as_deref() {
-            Ok(Standing::Over(result)) => result.clone(),
-            _ => RawJson::default(),
-        };
-        Ok((Era::Legacy, Reply::Result(result)))
+        let mut over = pin!(standing.wait_for(|standing| matches!(standing, Standing::Over(_))));
+        poll_fn(|context| {
+            self.go_on(context);
+            let over = ready!(over.as_mut().poll(context));
+            let result = match over.as_deref() {
+                Ok(Standing::Over(result)) => result.clone(),
+                _ => RawJson::default(),
+            };
+            Poll::Ready(Ok((Era::Legacy, Reply::Result(result))))
+        })
+        .await
     }
 }
 
@@ -116,7 +155,9 @@ impl Drop for Seated {
     fn drop(&mut self) {
         let Self { gateway, live, may_return } = self;
         let goes_on = live.is_kept.load(Ordering::Relaxed) || (*may_return && live.rests());
-        if !live.is_over() && !goes_on {
+        if goes_on {
+            live.go_on_alone();
+        } else if !live.is_over() {
             gateway.runs.cancel(live, "its client left");
         }
         live.seat.leave();

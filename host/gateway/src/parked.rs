@@ -159,10 +159,7 @@ impl OpenCall {
                 biased;
                 Some(message) = messages.recv() => match message {
                     ServerMessage::Notification(notification) => {
-                        if let Some(notification) = for_round(notification, *round, token) {
-                            // A client that is gone drops the whole call.
-                            let _ = events.send(ServerMessage::Notification(notification)).await;
-                        }
+                        hand_on(notification, *round, token, events).await;
                     }
                     // The client hands the word back with its answer.
                     ServerMessage::Question { number, request: Request { method, params, .. }, reply } => {
@@ -185,7 +182,15 @@ impl OpenCall {
                         }
                     }
                 },
-                answer = &mut *answer => return Ok(Progress::Done(answer)),
+                answer = &mut *answer => {
+                    // What was sent before the answer goes to the client before it.
+                    while let Ok(message) = messages.try_recv() {
+                        if let ServerMessage::Notification(notification) = message {
+                            hand_on(notification, *round, token, events).await;
+                        }
+                    }
+                    return Ok(Progress::Done(answer));
+                }
                 () = &mut gathered, if is_gathering => {
                     forget_withdrawn(gathering, replies);
                     if !gathering.is_empty() {
@@ -224,6 +229,13 @@ fn forget_withdrawn(gathering: &mut Gathering, replies: &mut BTreeMap<String, on
         }
         is_open
     });
+}
+
+async fn hand_on(notification: Notification, round: u32, token: Option<&RawJson>, events: &EventSender) {
+    if let Some(notification) = for_round(notification, round, token) {
+        // A client that is gone drops the whole call.
+        let _ = events.send(ServerMessage::Notification(notification)).await;
+    }
 }
 
 /// The notification as the client of this round is to see it: progress belongs to the request that waits now.
@@ -294,8 +306,9 @@ impl ParkedCalls {
         if let Some(run) = run {
             // From now on there is a client that may come back.
             run.keep();
-            if run.rests() {
-                self.let_go(run.head.id);
+            match run.rests() {
+                true => self.let_go(run.head.id),
+                false => run.go_on_alone(),
             }
         }
         Ok(result)

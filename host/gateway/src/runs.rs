@@ -131,7 +131,7 @@ impl Gateway {
         let budget = Budget::new(composite.limits);
         let workflow = composite.workflow.clone();
         let running = self.running(caller, composite, workflow, head, live.seat.clone(), budget, Vec::new(), None);
-        self.spawn_run(live.clone(), running, Vec::new());
+        self.drive(&live, running, Vec::new());
         live
     }
 
@@ -223,7 +223,10 @@ impl Gateway {
             None => Err(format!("`{}` is not in the configuration any more", head.tool)),
         };
         match prepared {
-            Ok((running, past)) => self.spawn_run(live.clone(), running, past),
+            Ok((running, past)) => {
+                self.drive(&live, running, past);
+                live.go_on_alone();
+            }
             Err(error) => {
                 warn!(composite = &*head.tool, run = %head.id, error, "workflow cannot go on");
                 self.over(&live, Ending::Failed, authored::tool_result(Era::Legacy, &error, None, true));
@@ -286,11 +289,12 @@ impl Gateway {
         Running { composite, workflow, log, world, budget }
     }
 
-    /// Runs it on a task of its own: it goes on while its client is away to answer.
-    fn spawn_run(&self, live: Arc<Live>, running: Running, past: Vec<Event>) {
-        let (gateway, of_task) = (self.shared(), live.clone());
-        let running = async move {
-            let live = of_task;
+    /// Gives `live` what makes it go on.
+    fn drive(&self, live: &Arc<Live>, running: Running, past: Vec<Event>) {
+        let (gateway, driven) = (self.shared(), Arc::downgrade(live));
+        let driver = async move {
+            // Whoever lets it go on has it.
+            let Some(live) = driven.upgrade() else { return };
             info!(composite = &*live.head.tool, run = %live.head.id, "workflow started");
             let rests = |rests: bool| {
                 live.set_rests(rests);
@@ -311,9 +315,7 @@ impl Gateway {
             let result = gateway.ended(&running, ended);
             gateway.over(&live, ending, result);
         };
-        #[expect(clippy::disallowed_methods, reason = "it ends with its run, or is aborted by whoever cancels that")]
-        let task = tokio::spawn(running);
-        live.runs_as(task.abort_handle());
+        live.is_driven_by(Box::pin(driver));
     }
 
     fn over(&self, live: &Live, ending: Ending, result: RawJson) {

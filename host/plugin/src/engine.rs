@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
@@ -21,7 +22,9 @@ const SLOTS: u16 = 64;
 /// What one pooled component may have; a larger one runs on the on-demand engine.
 const POOLED_CORE_INSTANCES: u32 = 8;
 const POOLED_TABLES: u32 = 8;
-const POOLED_MEMORIES: u32 = 1;
+/// One of the component's own, and one of a document that was baked into it.
+const POOLED_MEMORIES: u32 = 2;
+const POOLED_STACKS: u32 = 8;
 const POOLED_TABLE_ELEMENTS: usize = 20_000;
 const POOLED_INSTANCE_BYTES: usize = 1 << 20;
 
@@ -47,6 +50,9 @@ pub struct PluginEngine {
     pub(crate) on_demand: Engine,
     /// Of workflows, whose calls overlap. That costs every call of an engine something, so decisions are made without it.
     pub(crate) workflows: Engine,
+    /// The same with a pool, for as many runs at a time as that has slots.
+    pub(crate) pooled_workflows: Option<Engine>,
+    pub(crate) workflow_slots: Arc<Semaphore>,
     pub(crate) cache: CompileCache,
     pub(crate) limits: Limits,
     pub(crate) slots: Slots,
@@ -59,21 +65,27 @@ impl PluginEngine {
         let engine_error = |source: wasmtime::Error| PluginError::Engine { source: source.into() };
         let on_demand = Engine::new(config().concurrency_support(false)).map_err(engine_error)?;
         let workflows = Engine::new(&config()).map_err(engine_error)?;
-        let decisions = &mut config();
-        decisions.concurrency_support(false);
-        let pooling = match Engine::new(decisions.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))) {
+        let with_pool = |mut config: Config| match Engine::new(
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool())),
+        ) {
             Ok(engine) => Some(engine),
             Err(error) => {
                 tracing::warn!("no room for a pool of component instances, each is allocated on its own: {error:#}");
                 None
             }
         };
-        let ticker = Ticker::start(pooling.iter().chain([&on_demand, &workflows]).cloned().collect())
+        let mut decisions = config();
+        decisions.concurrency_support(false);
+        let (pooling, pooled_workflows) = (with_pool(decisions), with_pool(config()));
+        let engines = pooling.iter().chain(&pooled_workflows).chain([&on_demand, &workflows]);
+        let ticker = Ticker::start(engines.cloned().collect())
             .map_err(|source| PluginError::Engine { source: source.into() })?;
         Ok(Arc::new(Self {
             pooling,
             on_demand,
             workflows,
+            pooled_workflows,
+            workflow_slots: Arc::new(Semaphore::new(usize::from(SLOTS))),
             cache: CompileCache::open(cache_dir.as_deref()),
             limits,
             slots: Slots::new(SLOTS),
@@ -101,7 +113,8 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(slots * POOLED_CORE_INSTANCES)
         .total_memories(slots * POOLED_MEMORIES)
         .total_tables(slots * POOLED_TABLES)
-        .total_stacks(slots)
+        // A run may need more than one, for what its component does side by side.
+        .total_stacks(slots * POOLED_STACKS)
         .max_core_instances_per_component(POOLED_CORE_INSTANCES)
         .max_memories_per_component(POOLED_MEMORIES)
         .max_tables_per_component(POOLED_TABLES)

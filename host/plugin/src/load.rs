@@ -9,6 +9,7 @@ use vmcp_core::{
     ranking::RankingStrategy,
     workflow::{Workflow, WorkflowSource},
 };
+use wasmtime::component::InstancePre;
 
 use crate::{
     bindings::{
@@ -16,7 +17,7 @@ use crate::{
         workflow::WorkflowExportIndices,
     },
     cache::CompiledCode,
-    call::Callee,
+    call::{CallState, Callee},
     engine::{MAX_COMPONENT_BYTES, PluginEngine},
     error::PluginError,
     exports::{
@@ -24,7 +25,7 @@ use crate::{
         conflict::{CONFLICT_RESOLVER, CONFLICT_RESOLVER_VERSION, ComponentConflictResolver},
         has_export,
         ranking::{ComponentRankingStrategy, RANKING_STRATEGY, RANKING_STRATEGY_VERSION},
-        workflow::{ComponentWorkflow, WORKFLOW, WORKFLOW_VERSION},
+        workflow::{ComponentWorkflow, Runnable, WORKFLOW, WORKFLOW_VERSION},
     },
     grant::{self, Grants},
     imports::{self, PROGRESS},
@@ -62,8 +63,16 @@ struct Loaded {
     component: ComponentExportIndices,
     conflict: Option<ConflictExportIndices>,
     ranking: Option<RankingExportIndices>,
-    workflow: Option<WorkflowExportIndices>,
+    /// With the instance for the pool, if it fits there.
+    workflow: Option<(WorkflowExportIndices, Option<PooledWorkflow>)>,
     reports_progress: bool,
+}
+
+/// A workflow for the engine that has a pool: each engine knows exports by indices of its own.
+#[derive(Clone)]
+struct PooledWorkflow {
+    instance: InstancePre<CallState>,
+    indices: WorkflowExportIndices,
 }
 
 impl PluginEngine {
@@ -93,6 +102,7 @@ impl PluginEngine {
         let ranking = ranks.then(|| RankingExportIndices::new(&instance)).transpose().map_err(mismatch)?;
         let workflow = is_workflow.then(|| WorkflowExportIndices::new(&instance)).transpose().map_err(mismatch)?;
         let limits = source.limits.or(self.limits);
+        let pooled = is_workflow.then(|| self.pooled_workflow(&source, &digest, with_wasi)).flatten();
         let callee = Callee {
             engine: Arc::clone(self),
             name: source.name.as_str().into(),
@@ -110,9 +120,22 @@ impl PluginEngine {
             component,
             conflict,
             ranking,
-            workflow,
+            workflow: workflow.map(|indices| (indices, pooled)),
             reports_progress,
         })))
+    }
+
+    /// A workflow for the engine that has a pool.
+    fn pooled_workflow(&self, source: &ComponentSource, digest: &str, with_wasi: bool) -> Option<PooledWorkflow> {
+        let engine = self.pooled_workflows.as_ref()?;
+        let code = match self.cache.find(&self.workflows, digest) {
+            Some(code) => code,
+            None => self.cache.compile(&self.workflows, digest, &source.bytes).ok()?,
+        };
+        let compiled = code.load(engine).ok()?;
+        let instance = imports::linker(engine, with_wasi, true).ok()?.instantiate_pre(&compiled).ok()?;
+        let indices = WorkflowExportIndices::new(&instance).ok()?;
+        Some(PooledWorkflow { instance, indices })
     }
 
     /// The compiled component, on the pooling engine if it fits there.
@@ -215,13 +238,17 @@ impl Component {
     ///
     /// - `document`: JSON text that it interprets, if it is an interpreter; what it refuses are then places in the document
     pub fn workflow(&self, config: &Value, document: Option<&str>) -> Result<Arc<dyn Workflow>, PluginError> {
-        let indices = self.0.workflow.clone().ok_or_else(|| self.lacks(WORKFLOW_VERSION))?;
+        let (indices, pooled) = self.0.workflow.clone().ok_or_else(|| self.lacks(WORKFLOW_VERSION))?;
         let document: Option<Arc<str>> = document.map(Into::into);
         self.accept(self.problems(WORKFLOW, config, document.clone())?)?;
         let limits = Limits { output: self.0.limits.output.or(Some(WORKFLOW_OUTPUT)), ..self.0.limits };
+        let callee = Callee { allowance: limits.allowance(WORKFLOW_TIME), ..self.0.callee.clone() };
         Ok(Arc::new(ComponentWorkflow {
-            callee: Callee { allowance: limits.allowance(WORKFLOW_TIME), ..self.0.callee.clone() },
-            indices,
+            pooled: pooled.map(|PooledWorkflow { instance, indices }| Runnable {
+                callee: Callee { instance, ..callee.clone() },
+                indices,
+            }),
+            plain: Runnable { callee, indices },
             label: self.label(),
             source: WorkflowSource {
                 component: self.0.digest.as_str().into(),

@@ -19,12 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{future::BoxFuture, task::AtomicWaker};
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
+use futures::{
+    StreamExt as _,
+    future::{AbortHandle, Abortable, Aborted, BoxFuture, abortable},
+    stream::FuturesUnordered,
+    task::AtomicWaker,
 };
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, oneshot};
 use vmcp_core::{
     journal::{Divergence, Event, HostCall, Outcome, Question, Recorder},
     json::RawJson,
@@ -46,11 +48,20 @@ pub(crate) struct Sequencer {
 pub(crate) struct HandOver {
     track: Arc<Mutex<Track>>,
     done: mpsc::UnboundedReceiver<(u64, Outcome)>,
+    /// Calls that go on here while the component has nothing to do; on tasks of their own while it computes.
+    calls: FuturesUnordered<Abortable<Underway>>,
+    /// They stay here: time passes by itself.
+    sleeps: FuturesUnordered<Abortable<Underway>>,
 }
+
+/// A call under way.
+type Underway = BoxFuture<'static, (u64, Outcome)>;
 
 /// What both sides know of one run.
 struct Track {
     open: HashMap<u64, Open>,
+    /// Begun since the component was last idle.
+    fresh: Vec<Fresh>,
     done: mpsc::UnboundedSender<(u64, Outcome)>,
     /// What is still to be told again.
     past: VecDeque<Event>,
@@ -70,7 +81,16 @@ struct Open {
     outcome: oneshot::Sender<Outcome>,
     /// Of a call that the past has: what makes it, should the past have no outcome.
     unmade: Option<Make>,
-    task: Option<AbortHandle>,
+    /// Whether it only lets time pass, and need not be looked at while the component computes.
+    is_sleep: bool,
+    /// Fires when nobody wants the outcome any more.
+    cancel: Option<AbortHandle>,
+}
+
+/// A call that has just begun.
+struct Fresh {
+    underway: Abortable<Underway>,
+    is_sleep: bool,
 }
 
 /// A call under way; dropped, it is cancelled.
@@ -87,6 +107,7 @@ impl Sequencer {
         let past = past.into_iter().filter(|event| !matches!(event, Event::GivenUp { .. })).collect();
         let track = Track {
             open: HashMap::new(),
+            fresh: Vec::new(),
             done: sender,
             past,
             ends_with_past,
@@ -95,22 +116,26 @@ impl Sequencer {
             is_over: false,
         };
         let track = Arc::new(Mutex::new(track));
-        (Self { next_call: 0, track: track.clone() }, HandOver { track, done })
+        (
+            Self { next_call: 0, track: track.clone() },
+            HandOver { track, done, calls: FuturesUnordered::new(), sleeps: FuturesUnordered::new() },
+        )
     }
 
-    /// Begins a call, on a task of its own: it goes on while the component computes.
+    /// Begins a call.
     pub(crate) fn begin(&mut self, what: HostCall, make: Make) -> Pending {
         let call = self.next_call;
         self.next_call += 1;
         let (sender, outcome) = oneshot::channel();
         let mut track = lock(&self.track);
-        let mut open = Open { outcome: sender, unmade: Some(make), task: None };
+        let is_sleep = matches!(what, HostCall::Sleep(_));
+        let mut open = Open { outcome: sender, unmade: Some(make), is_sleep, cancel: None };
         let event = Event::Began { call, what };
         match track.past.front() {
             None if track.ends_with_past => track.diverge(ENDS.into(), event.to_string()),
             None => {
                 track.record(&event);
-                open.make(call, &track.done);
+                open.make(call, &mut track.fresh);
             }
             Some(recorded) if *recorded == event => drop(track.past.pop_front()),
             Some(recorded) => {
@@ -185,21 +210,19 @@ impl Track {
 
     /// Makes the calls that the past has no outcome of, once it is over.
     fn make_unfinished(&mut self) {
-        let Self { open, done, .. } = self;
-        open.iter_mut().for_each(|(call, open)| open.make(*call, done));
+        let Self { open, fresh, .. } = self;
+        open.iter_mut().for_each(|(call, open)| open.make(*call, fresh));
     }
 }
 
 impl Open {
-    fn make(&mut self, call: u64, done: &mpsc::UnboundedSender<(u64, Outcome)>) {
+    fn make(&mut self, call: u64, fresh: &mut Vec<Fresh>) {
         let Some(make) = self.unmade.take() else { return };
-        let (made, done) = (make(call), done.clone());
-        #[expect(clippy::disallowed_methods, reason = "ended when `Pending` is dropped")]
-        let task = tokio::spawn(async move {
-            // Nobody listens only when the run is over.
-            let _ = done.send((call, made.await));
-        });
-        self.task = Some(task.abort_handle());
+        let made = make(call);
+        let underway: Underway = Box::pin(async move { (call, made.await) });
+        let (underway, cancel) = abortable(underway);
+        self.cancel = Some(cancel);
+        fresh.push(Fresh { underway, is_sleep: self.is_sleep });
     }
 }
 
@@ -214,8 +237,8 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let mut track = lock(&self.track);
         let Some(open) = track.open.remove(&self.call) else { return };
-        if let Some(task) = open.task {
-            task.abort();
+        if let Some(cancel) = open.cancel {
+            cancel.abort();
         }
         // In the past nothing was made, and all of it is taken down already.
         if !track.is_over && track.past.is_empty() {
@@ -260,6 +283,7 @@ impl HandOver {
                     return Poll::Ready(self.at_its_end(result));
                 }
                 if clock.take_yield() {
+                    self.go_on_elsewhere();
                     return Poll::Pending;
                 }
                 if woken.itself.load(Ordering::Relaxed) {
@@ -285,17 +309,48 @@ impl HandOver {
             return Poll::Ready(Ok(()));
         }
         track.make_unfinished();
+        take_in(&mut track, &mut self.calls, &mut self.sleeps);
         loop {
-            let Poll::Ready(Some((call, outcome))) = self.done.poll_recv(context) else {
-                track.rests();
-                return Poll::Pending;
+            let next = match self.done.poll_recv(context) {
+                Poll::Ready(done) => Poll::Ready(done.map(Ok)),
+                Poll::Pending => match self.calls.poll_next_unpin(context) {
+                    Poll::Ready(Some(done)) => Poll::Ready(Some(done)),
+                    Poll::Ready(None) | Poll::Pending => self.sleeps.poll_next_unpin(context),
+                },
             };
-            // A call that was given up meanwhile is gone.
-            if let Some(open) = track.open.remove(&call) {
-                track.record(&Event::Ended { call, outcome: outcome.clone() });
-                let _ = open.outcome.send(outcome);
-                return Poll::Ready(Ok(()));
+            match next {
+                // Nobody wanted its outcome any more.
+                Poll::Ready(Some(Err(Aborted))) => {}
+                Poll::Ready(Some(Ok((call, outcome)))) => {
+                    // A call that was given up meanwhile is gone.
+                    let Some(open) = track.open.remove(&call) else { continue };
+                    track.record(&Event::Ended { call, outcome: outcome.clone() });
+                    let _ = open.outcome.send(outcome);
+                    drop(track);
+                    self.go_on_elsewhere();
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(None) | Poll::Pending => {
+                    track.rests();
+                    return Poll::Pending;
+                }
             }
+        }
+    }
+
+    /// The component is about to compute, or still does: what is under way goes on on tasks of its own.
+    fn go_on_elsewhere(&mut self) {
+        let mut track = lock(&self.track);
+        take_in(&mut track, &mut self.calls, &mut self.sleeps);
+        for underway in std::mem::take(&mut self.calls) {
+            let done = track.done.clone();
+            #[expect(clippy::disallowed_methods, reason = "ended when `Pending` is dropped")]
+            tokio::spawn(async move {
+                if let Ok(ended) = underway.await {
+                    // Nobody listens only when the run is over.
+                    let _ = done.send(ended);
+                }
+            });
         }
     }
 
@@ -330,6 +385,17 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.itself.store(true, Ordering::Relaxed);
         self.outer.wake();
+    }
+}
+
+/// What has begun joins what is under way.
+fn take_in(
+    track: &mut Track,
+    calls: &mut FuturesUnordered<Abortable<Underway>>,
+    sleeps: &mut FuturesUnordered<Abortable<Underway>>,
+) {
+    for Fresh { underway, is_sleep } in track.fresh.drain(..) {
+        if is_sleep { sleeps.push(underway) } else { calls.push(underway) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `vmcp:workflow/workflow` as a [`Workflow`].
 //!
-//! A run has an instance of its own from beginning to end. It takes no slot of the pool: it may wait for a person.
+//! A run has an instance of its own from beginning to end: of a pool while that has some, since a run may wait for a person, and
+//! hold what it has as long.
 
 use std::sync::Arc;
 
@@ -28,12 +29,19 @@ pub(crate) const WORKFLOW_VERSION: &str = "vmcp:workflow/workflow@0.1.0";
 /// A component with its config.
 pub(crate) struct ComponentWorkflow {
     /// On the engine without a pool.
-    pub(crate) callee: Callee,
-    pub(crate) indices: WorkflowExportIndices,
+    pub(crate) plain: Runnable,
+    /// On the one with a pool, whose instances are there sooner.
+    pub(crate) pooled: Option<Runnable>,
     pub(crate) label: String,
     pub(crate) source: WorkflowSource,
     /// Whether it imports what tells of progress: a component without a use for it does not.
     pub(crate) reports_progress: bool,
+}
+
+/// The component on one engine.
+pub(crate) struct Runnable {
+    pub(crate) callee: Callee,
+    pub(crate) indices: WorkflowExportIndices,
 }
 
 impl Workflow for ComponentWorkflow {
@@ -42,8 +50,8 @@ impl Workflow for ComponentWorkflow {
     }
 
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError> {
-        let answer = self.callee.call("define", Some(self.state(None)), async |store, instance| {
-            let workflow = self.indices.load(&mut *store, instance)?;
+        let answer = self.plain.callee.call("define", Some(self.state(None)), async |store, instance| {
+            let workflow = self.plain.indices.load(&mut *store, instance)?;
             workflow.vmcp_workflow_workflow().call_define(store, &self.source.config.to_string()).await
         });
         let definition = answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
@@ -74,8 +82,11 @@ impl ComponentWorkflow {
     async fn run_once(&self, run: NewRun) -> Result<Result<String, wit::WorkflowError>, WorkflowError> {
         let NewRun { arguments, world, recorder, past } = run;
         let (sequencer, hand_over) = Sequencer::new(recorder, past, world.is_none());
-        let clock = Arc::new(RunClock::new(self.callee.allowance.running_time));
-        let mut store = new_store(&self.callee, Some(self.state(Some(RunState { world, sequencer }))));
+        let clock = Arc::new(RunClock::new(self.plain.callee.allowance.running_time));
+        // Dropped after the store: the instance must be back in the pool before its slot is free.
+        let slot = self.plain.callee.engine.workflow_slots.clone().try_acquire_owned().ok();
+        let Runnable { callee, indices } = self.pooled.as_ref().filter(|_| slot.is_some()).unwrap_or(&self.plain);
+        let mut store = new_store(callee, Some(self.state(Some(RunState { world, sequencer }))));
         let log = store.data().log.clone();
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback({
@@ -87,19 +98,19 @@ impl ComponentWorkflow {
         });
         let (config, arguments) = (self.source.config.to_string(), arguments.as_str().to_owned());
         let run = async {
-            let instance = self.callee.instance.instantiate_async(&mut store).await?;
-            let workflow = self.indices.load(&mut store, &instance)?;
+            let instance = callee.instance.instantiate_async(&mut store).await?;
+            let workflow = indices.load(&mut store, &instance)?;
             let run = async |accessor: &wasmtime::component::Accessor<_>| {
                 workflow.vmcp_workflow_workflow().call_run(accessor, config, arguments).await
             };
             store.run_concurrent(run).await?
         };
-        let answer = hand_over.drive(run, &clock, &self.callee.engine.ticker).await;
+        let answer = hand_over.drive(run, &clock, &self.plain.callee.engine.ticker).await;
         answer.map_err(|error| match error.downcast_ref::<Divergence>() {
             Some(divergence) => {
                 WorkflowError::Diverged { workflow: self.label.clone(), divergence: divergence.clone() }
             }
-            None => self.component_error(self.callee.explain("run", &log, &error)),
+            None => self.component_error(self.plain.callee.explain("run", &log, &error)),
         })
     }
 
@@ -114,7 +125,7 @@ impl ComponentWorkflow {
     }
 
     fn bad_reply(&self, during: &'static str, message: String) -> WorkflowError {
-        let component = self.callee.name.to_string();
+        let component = self.plain.callee.name.to_string();
         self.component_error(PluginError::BadReply { component, during, message })
     }
 
