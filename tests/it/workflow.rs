@@ -8,6 +8,7 @@ mod elicitation;
 mod examples;
 mod failures;
 mod guests;
+mod kinds;
 mod loops;
 mod results;
 mod scheduling;

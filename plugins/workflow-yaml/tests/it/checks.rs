@@ -5,14 +5,14 @@ use workflow_yaml::Workflow;
 
 use crate::world::{steps, steps_and_output};
 
-fn problems(document: &Value) -> Vec<String> {
+pub(crate) fn problems(document: &Value) -> Vec<String> {
     match Workflow::parse(document) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn check(document: Value, expected: &[&str]) {
+pub(crate) fn check(document: Value, expected: &[&str]) {
     assert_eq!(problems(&document), expected, "{document}");
 }
 
