@@ -77,20 +77,24 @@ fn frames<'s>(step: &'s StepConfig, name: &str) -> Vec<Frame<'s>> {
     cases.chain(default).chain(rounds).collect()
 }
 
-/// How the box of a step is drawn: a loop has double sides, a question is a rhombus, another composite tool has round sides.
+/// How the box of a step is drawn: a loop has double sides, a question is a rhombus, another composite tool has round sides, and
+/// what is computed leans.
 fn shape(kind: StepType) -> (&'static str, &'static str) {
     match kind {
         StepType::Tool | StepType::Switch | StepType::While => ("[", "]"),
         StepType::Elicitation => ("{", "}"),
         StepType::ForEach => ("[[", "]]"),
         StepType::Workflow => ("([", "])"),
+        StepType::Transform => ("[/", "/]"),
     }
 }
 
 fn label(step: &StepConfig) -> String {
-    let called = |step: &StepConfig| step.tool.as_ref().or(step.workflow.as_ref()).cloned().unwrap_or_default();
+    let called = |step: &StepConfig| {
+        [&step.tool, &step.workflow, &step.expression].into_iter().flatten().next().cloned().unwrap_or_default()
+    };
     let what = match step.kind.unwrap_or(StepType::Tool) {
-        StepType::Tool | StepType::Workflow => called(step),
+        StepType::Tool | StepType::Workflow | StepType::Transform => called(step),
         StepType::Elicitation => step.message.clone().unwrap_or_default(),
         StepType::ForEach => format!("for each: {}", step.step.as_deref().map(called).unwrap_or_default()),
         StepType::Switch => format!("switch: {}", step.on.as_deref().unwrap_or_default()),
@@ -125,6 +129,7 @@ steps:
     on: '{{.params.kind}}'
     cases: [{ equals: bug, steps: [{ id: in, tool: c }, { id: then, type: workflow, workflow: d, dependsOn: [in] }] }]
     default: [{ id: other, type: while, while: 'false', steps: [{ id: turn, tool: e }] }]
+  - { id: sum, type: transform, expression: '1 + 2', dependsOn: [choose] }
 ";
         let file = CompositeFile::parse(text.to_owned(), "t.yaml").expect("a composite tool");
         let expected = "flowchart TD
@@ -140,8 +145,10 @@ steps:
             end
         end
     end
+    s2[/\"sum<br/>1 + 2\"/]
     s0 --> s1
     s1_0_0 --> s1_0_1
+    s1 --> s2
 ";
         assert_eq!(mermaid(&file.tool), expected);
     }

@@ -305,7 +305,7 @@ rules! {
     MissingDefaultResult = "missing-default-result",
     /// A loop variable that is no identifier, or reserved.
     BadLoopVariable = "bad-loop-variable",
-    /// A loop inside a loop.
+    /// A loop over a list that repeats a question, or steps that are more than one.
     NestedLoop = "nested-loop",
     /// An output property with both or none of `value` and `properties`.
     BadOutput = "bad-output",

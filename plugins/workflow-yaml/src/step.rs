@@ -12,6 +12,7 @@ mod repeat;
 mod retry;
 mod switch;
 mod tool;
+mod transform;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(crate) use self::{
 };
 use self::{
     elicitation::ElicitationStep, for_each::LoopStep, outcome::FailureKind, repeat::WhileStep, switch::SwitchStep,
-    tool::ToolStep,
+    tool::ToolStep, transform::TransformStep,
 };
 use crate::{
     document::{KindName, RawStep, time_or},
@@ -33,7 +34,7 @@ use crate::{
     problem::{Place, Problems},
     run::Run,
     steps::Steps,
-    template::{Template, TemplateValue},
+    template::{Reads, Template, TemplateValue},
     world::{Level, World},
 };
 
@@ -62,6 +63,7 @@ pub(crate) enum Kind {
     Loop(Box<LoopStep>),
     Switch(SwitchStep),
     While(WhileStep),
+    Transform(TransformStep),
 }
 
 impl Step {
@@ -86,6 +88,7 @@ impl Step {
             KindName::Workflow => ToolStep::of_workflow(&raw, &place, problems).map(Kind::Tool),
             KindName::Switch => SwitchStep::compile(&raw, &place, depth, problems).map(Kind::Switch),
             KindName::While => WhileStep::compile(&raw, &place, depth, problems).map(Kind::While),
+            KindName::Transform => TransformStep::compile(&raw, &place, problems).map(Kind::Transform),
         }?;
         Some(Self {
             id: raw.id,
@@ -100,32 +103,33 @@ impl Step {
         })
     }
 
-    /// Everything in it that is expanded, without the steps inside it.
-    pub(crate) fn templates(&self) -> Vec<&Template> {
-        let mut templates: Vec<&Template> = self.condition.iter().collect();
+    /// What its templates and its expression read, without the steps inside it.
+    pub(crate) fn reads(&self) -> Vec<&Reads> {
+        let mut reads: Vec<&Reads> = self.condition.iter().map(|template| &template.reads).collect();
         match &self.kind {
-            Kind::Tool(step) => templates.extend(step.call.arguments.templates()),
-            Kind::Elicitation(step) => templates.push(&step.message),
+            Kind::Tool(step) => reads.extend(step.call.arguments.reads()),
+            Kind::Elicitation(step) => reads.push(&step.message.reads),
             Kind::Loop(step) => {
-                templates.push(&step.collection);
-                templates.extend(step.inner.templates());
+                reads.push(&step.collection.reads);
+                reads.extend(step.inner.reads());
             }
-            Kind::Switch(step) => templates.push(&step.on),
-            Kind::While(step) => templates.push(&step.goes_on),
+            Kind::Switch(step) => reads.push(&step.on.reads),
+            Kind::While(step) => reads.push(&step.goes_on.reads),
+            Kind::Transform(step) => reads.push(&step.expression.reads),
         }
-        templates
+        reads
     }
 
-    /// What the call that undoes it expands, once it is done itself.
-    pub(crate) fn undo_templates(&self) -> Vec<&Template> {
+    /// What the call that undoes it reads, once it is done itself.
+    pub(crate) fn undo_reads(&self) -> Vec<&Reads> {
         match &self.kind {
-            Kind::Tool(step) => step.undo.iter().flat_map(|undo| undo.arguments.templates()).collect(),
-            Kind::Loop(step) => step.inner.undo_templates(),
+            Kind::Tool(step) => step.undo.iter().flat_map(|undo| undo.arguments.reads()).collect(),
+            Kind::Loop(step) => step.inner.undo_reads(),
             _ => Vec::new(),
         }
     }
 
-    /// The id by which those templates see the step itself.
+    /// The id by which that call sees the step itself.
     pub(crate) fn undone_id(&self) -> &str {
         match &self.kind {
             Kind::Loop(step) => &step.inner.id,
@@ -136,7 +140,7 @@ impl Step {
     /// The lists of steps inside it.
     pub(crate) fn lists(&self) -> Vec<&Steps> {
         match &self.kind {
-            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) => Vec::new(),
+            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) | Kind::Transform(_) => Vec::new(),
             Kind::Switch(step) => step.lists().collect(),
             Kind::While(step) => vec![&step.steps],
         }
@@ -154,7 +158,7 @@ impl Step {
     /// The keys of its output, where its kind settles them.
     pub(crate) fn output_keys(&self) -> Option<&'static [&'static str]> {
         match &self.kind {
-            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) => None,
+            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) | Kind::Transform(_) => None,
             Kind::Switch(_) => Some(&switch::OUTPUT_KEYS),
             Kind::While(_) => Some(&repeat::OUTPUT_KEYS),
         }
@@ -168,7 +172,7 @@ impl Step {
                 .chain(step.undo.iter().map(|undo| &undo.tool))
                 .map(String::as_str)
                 .collect(),
-            Kind::Elicitation(_) | Kind::Switch(_) | Kind::While(_) => Vec::new(),
+            Kind::Elicitation(_) | Kind::Switch(_) | Kind::While(_) | Kind::Transform(_) => Vec::new(),
             Kind::Loop(step) => step.inner.tools(),
         }
     }
@@ -210,10 +214,12 @@ impl Step {
                 Kind::Loop(step) => step.run(self, run, context).await,
                 Kind::Switch(step) => step.run(run, context).await,
                 Kind::While(step) => step.run(run, context).await,
+                Kind::Transform(step) => step.run(context),
             }
         };
         let timeout = match self.kind {
-            Kind::Elicitation(_) => None, // the question has a timeout of its own, with an answer of its own
+            // A question has a timeout of its own, with an answer of its own; what is computed waits for nothing.
+            Kind::Elicitation(_) | Kind::Transform(_) => None,
             Kind::Switch(_) | Kind::While(_) => self.own_timeout, // the steps inside have theirs
             Kind::Tool(_) | Kind::Loop(_) => Some(self.timeout),
         };

@@ -67,14 +67,13 @@ fn dependencies(list: &[Step], depth: usize, problems: &mut Problems) -> Vec<Ste
     let of_step = |step: &Step| {
         let mut set = StepSet::default();
         for (index, id) in step.depends_on.iter().enumerate() {
-            match places.get(id.as_str()) {
-                Some(place) => set.add(StepSet::of(*place)),
-                None => {
-                    let of_list = if depth == 0 { "" } else { " of its list" };
-                    let message = format!("no step{of_list} is called `{id}`");
-                    problems.add(&step.place.key("dependsOn").index(index), message);
-                }
+            if let Some(place) = places.get(id.as_str()) {
+                set.add(StepSet::of(*place));
+                continue;
             }
+            let of_list = if depth == 0 { "" } else { " of its list" };
+            let message = format!("no step{of_list} is called `{id}`");
+            problems.add(&step.place.key("dependsOn").index(index), message);
         }
         set
     };

@@ -128,6 +128,54 @@ async fn a_question_inside_a_case_is_asked() {
     }
 }
 
+#[tokio::test]
+async fn a_transform_yields_values_of_their_types() {
+    let rows = json!({ "rows": [{ "n": 1, "ok": true }, { "n": 2, "ok": false }, { "n": 3, "ok": true }] });
+    let backend = FakeBackend::echo(["echo"]).scripted("rows", [ScriptedReply::structured(&rows)]);
+    let sums = "steps: [
+        { id: rows, tool: rows },
+        { id: sum, type: transform, dependsOn: [rows], expression: \"{
+            'good': steps.rows.output.rows.filter(r, r.ok).map(r, r.n), 'half': double(params.n) / 2.0,
+            'who': params.?who.orValue('nobody'), 'all': steps.rows.output.rows.all(r, r.n > 0), 'none': null }\" } ]";
+    let each = "steps: [{ id: each, type: forEach, collection: '[3, 4]',
+          step: { type: transform, expression: forEach.item * params.n } },
+        { id: last, type: transform, dependsOn: [each], expression: 'steps.each.output.iterations.map(i, i.output.output)' } ]";
+    let tools = composites(&[
+        ("sums", sums),
+        ("each", each),
+        ("missing", "steps: [{ id: s, type: transform, expression: params.none }]"),
+        (
+            "endless",
+            "steps: [{ id: s, type: transform, expression: 'lists.range(1000).map(x, lists.range(1000).map(y, y))' }]",
+        ),
+    ]);
+    let (host, _calls) = host_of(backend, &tools).await;
+    let client = host.connect().await;
+    let output = run(&client, "sums", json!({ "n": 3 })).await;
+    assert_eq!(output, json!({ "good": [1, 3], "half": 1.5, "who": "nobody", "all": true, "none": null }));
+    assert_eq!(run(&client, "each", json!({ "n": 5 })).await, json!({ "output": [15, 20] }));
+    let said = failure(&client, "missing", json!({})).await;
+    assert!(said.contains("step `s` failed: expression: no such key: none"), "{said}");
+    let said = failure(&client, "endless", json!({})).await;
+    assert!(said.contains("more than 100000 turns"), "{said}");
+}
+
+#[tokio::test]
+async fn an_expression_that_cannot_be_right_is_refused_at_its_place() {
+    let refused = async |expression: &str, message: &str| {
+        assert_refused(&format!("{{ id: s, type: transform, expression: '{expression}' }}"), "6:47", message).await;
+    };
+    refused("[1, 2", "the expression does not parse, at 1:6").await;
+    refused("param.x", "`param` is not defined").await;
+    refused("steps.r.output", "no step is called `r`").await;
+    refused(&"(".repeat(500), "the expression is nested too deeply").await;
+    // As deep as is allowed, which the interpreter has room for.
+    let deep = format!("{}1{}{}", "[1, ".repeat(20), "]".repeat(20), " + [1]".repeat(190));
+    let tools = format!("steps: [{{ id: s, type: transform, expression: '{deep}' }}]");
+    let (host, _calls) = host_of(FakeBackend::echo(["echo"]), &composites(&[("deep", &tools)])).await;
+    run(&host.connect().await, "deep", json!({})).await;
+}
+
 /// Two steps that make something, one after the other, and what comes `then`.
 fn makes_two(then: &str) -> String {
     format!(

@@ -36,6 +36,7 @@ pub(crate) struct RawStep {
     pub(crate) goes_on: Option<String>,
     pub(crate) steps: Option<Vec<Value>>,
     pub(crate) undo: Option<Value>,
+    pub(crate) expression: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +62,7 @@ pub(crate) enum KindName {
     Workflow,
     Switch,
     While,
+    Transform,
 }
 
 impl KindName {
@@ -72,6 +74,7 @@ impl KindName {
             Self::Workflow => "workflow",
             Self::Switch => "switch",
             Self::While => "while",
+            Self::Transform => "transform",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Steps of type `forEach`: a tool call for each element of a list.
+//! Steps of type `forEach`: a step for each element of a list.
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Kind, Outcome, Status, Step};
+use super::{Failure, Outcome, Status, Step};
 use crate::{
     context::in_loop,
     document::{self, KindName, RawStep},
@@ -114,7 +114,7 @@ fn limit(given: Option<usize>, place: &Place, default: usize, most: usize, probl
     given.filter(|given| *given > 0).unwrap_or(default)
 }
 
-/// The step to repeat: a call. Without an id it has that of the loop.
+/// The step to repeat. Without an id it has that of the loop.
 fn inner_step(outer: &RawStep, place: &Place, depth: usize, problems: &mut Problems) -> Option<Step> {
     let Some(raw) = &outer.step else {
         problems.add(place, "a step of type `forEach` needs `step`");
@@ -124,9 +124,9 @@ fn inner_step(outer: &RawStep, place: &Place, depth: usize, problems: &mut Probl
     if raw.id.is_empty() {
         raw.id.clone_from(&outer.id);
     }
-    if !matches!(raw.kind.unwrap_or(KindName::Tool), KindName::Tool | KindName::Workflow) {
-        problems.add(&place.key("type"), "a loop repeats a tool call and nothing else");
+    if !matches!(raw.kind.unwrap_or(KindName::Tool), KindName::Tool | KindName::Workflow | KindName::Transform) {
+        problems.add(&place.key("type"), "a loop repeats a step of type `tool`, `workflow` or `transform`");
         return None;
     }
-    Step::compile(raw, place.clone(), depth, problems).filter(|step| matches!(step.kind, Kind::Tool(_)))
+    Step::compile(raw, place.clone(), depth, problems)
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use self::reads::{Known, Scope};
 use super::Workflow;
-use crate::{problem::Problems, template::Template};
+use crate::{problem::Problems, template::Reads};
 
 /// Adds what is wrong to `problems`.
 pub(super) fn check(workflow: &Workflow, problems: &mut Problems) {
@@ -26,12 +26,13 @@ pub(super) fn check(workflow: &Workflow, problems: &mut Problems) {
     }
     let known = Known::of(&workflow.steps);
     known.list(&workflow.steps, &Scope::default(), problems);
-    let of_output: Vec<&Template> = workflow.output.iter().flat_map(|output| output.templates()).collect();
+    let of_output: Vec<&Reads> = workflow.output.iter().flat_map(|output| output.reads()).collect();
     let seen = Scope { steps: workflow.steps.list.iter().map(|step| step.id.as_str()).collect(), round: None };
-    for template in &of_output {
-        known.template(template, None, &seen, problems);
+    for reads in &of_output {
+        known.check(reads, None, &seen, problems);
     }
-    let of_steps = all.iter().flat_map(|step| step.templates()).chain(of_output).map(|template| (template, None));
-    let of_undo = all.iter().flat_map(|step| step.undo_templates().into_iter().map(|t| (t, Some(step.undone_id()))));
+    let of_steps = all.iter().flat_map(|step| step.reads()).chain(of_output).map(|reads| (reads, None));
+    let of_undo =
+        all.iter().flat_map(|step| step.undo_reads().into_iter().map(|reads| (reads, Some(step.undone_id()))));
     known.outputs(of_steps.chain(of_undo), problems);
 }

@@ -12,5 +12,6 @@ mod outputs;
 mod rounds;
 mod scheduling;
 mod switches;
+mod transforms;
 mod undo;
 mod world;

@@ -56,7 +56,7 @@ pub struct StepConfig {
     /// Iterations in all, of `forEach` and `while`; more fail the step. Absent or 0: 100.
     #[schemars(range(min = 0, max = 1000))]
     pub max_iterations: Option<u32>,
-    /// The step to repeat, for `forEach`: a call.
+    /// The step to repeat, for `forEach`: of type `tool`, `workflow` or `transform`.
     pub step: Option<Box<StepConfig>>,
     /// A template that yields what the cases are compared with, for `switch`.
     pub on: Option<String>,
@@ -71,6 +71,8 @@ pub struct StepConfig {
     /// The steps of each round of a `while`. They wait only for each other.
     #[schemars(length(max = 100))]
     pub steps: Option<Vec<StepConfig>>,
+    /// An expression of CEL whose value is the output of a `transform`.
+    pub expression: Option<String>,
 }
 
 /// One choice of a `switch`.
@@ -122,6 +124,8 @@ pub enum StepType {
     Switch,
     /// Runs steps again as long as a template yields true.
     While,
+    /// Computes a value.
+    Transform,
 }
 
 impl StepType {
@@ -134,6 +138,7 @@ impl StepType {
             Self::Workflow => "workflow",
             Self::Switch => "switch",
             Self::While => "while",
+            Self::Transform => "transform",
         }
     }
 }

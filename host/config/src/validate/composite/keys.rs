@@ -8,10 +8,10 @@ use crate::{
 
 /// Refuses the keys of other types. `message` of a tool step and the call of a question stay: `type` says which of them is meant.
 pub(super) fn check(step: &StepConfig, path: &KeyPath, report: &mut Report<'_>) {
-    use StepType::{Elicitation, ForEach, Switch, Tool, While, Workflow};
+    use StepType::{Elicitation, ForEach, Switch, Tool, Transform, While, Workflow};
 
     let kind = step.kind.unwrap_or(Tool);
-    let keys: [(&str, bool, &[StepType]); 18] = [
+    let keys: [(&str, bool, &[StepType]); 19] = [
         ("tool", step.tool.is_some(), &[Tool, Elicitation]),
         ("workflow", step.workflow.is_some(), &[Workflow]),
         ("arguments", step.arguments.is_some(), &[Tool, Workflow, Elicitation]),
@@ -30,6 +30,7 @@ pub(super) fn check(step: &StepConfig, path: &KeyPath, report: &mut Report<'_>) 
         ("default", step.default.is_some(), &[Switch]),
         ("while", step.goes_on.is_some(), &[While]),
         ("steps", step.steps.is_some(), &[While]),
+        ("expression", step.expression.is_some(), &[Transform]),
     ];
     for (key, _, kinds) in keys.iter().filter(|(_, present, kinds)| *present && !kinds.contains(&kind)) {
         let kinds: Vec<_> = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect();

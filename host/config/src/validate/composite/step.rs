@@ -23,6 +23,7 @@ pub(super) fn check(step: &StepConfig, path: &KeyPath, report: &mut Report<'_>) 
         StepType::ForEach => loop_step(step, path, report),
         StepType::Workflow => needs(step.workflow.is_some(), "workflow", "workflow", path, report),
         StepType::Switch => switch(step, path, report),
+        StepType::Transform => needs(step.expression.is_some(), "transform", "expression", path, report),
         StepType::While => {
             needs(step.goes_on.is_some(), "while", "while", path, report);
             let has_steps = step.steps.as_ref().is_some_and(|steps| !steps.is_empty());
@@ -78,9 +79,13 @@ fn loop_step(step: &StepConfig, path: &KeyPath, report: &mut Report<'_>) {
     if let Some(inner) = &step.step {
         let path = path.key("step");
         match inner.kind.unwrap_or(StepType::Tool) {
-            StepType::Tool | StepType::Workflow => check(inner, &path, report),
+            StepType::Tool | StepType::Workflow | StepType::Transform => check(inner, &path, report),
             _ => {
-                report.error(Rule::NestedLoop, &path.key("type"), "a loop repeats a tool call and nothing else");
+                report.error(
+                    Rule::NestedLoop,
+                    &path.key("type"),
+                    "a loop repeats a step of type `tool`, `workflow` or `transform`",
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What templates read of other steps: whether those exist, are done by then, and yield what is read.
+//! What templates and expressions read of other steps: whether those exist, are done by then, and yield what is read.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,10 +9,10 @@ use crate::{
     problem::Problems,
     step::{Kind, Step},
     steps::Steps,
-    template::Template,
+    template::Reads,
 };
 
-/// What a template can read.
+/// What can be read.
 #[derive(Clone, Default)]
 pub(super) struct Scope<'w> {
     /// Steps that are done by then.
@@ -46,7 +46,7 @@ impl<'w> Known<'w> {
         Self(known)
     }
 
-    /// Checks the templates of a list and of the lists inside it.
+    /// Checks what the steps of a list read and of the lists inside it.
     ///
     /// - `scope`: what the step around it can read
     pub(super) fn list(&self, steps: &'w Steps, scope: &Scope<'w>, problems: &mut Problems) {
@@ -58,13 +58,13 @@ impl<'w> Known<'w> {
             if let Kind::While(step) = &step.kind {
                 inside.round = Some(&step.steps);
             }
-            for template in step.templates() {
-                let is_of_round = template.place == step.place.key("while");
-                self.template(template, Some(step), if is_of_round { &inside } else { &own }, problems);
+            for reads in step.reads() {
+                let is_of_round = reads.place == step.place.key("while");
+                self.check(reads, Some(step), if is_of_round { &inside } else { &own }, problems);
             }
             own.steps.insert(step.undone_id());
-            for template in step.undo_templates() {
-                self.template(template, Some(step), &own, problems);
+            for reads in step.undo_reads() {
+                self.check(reads, Some(step), &own, problems);
             }
             for list in step.lists() {
                 self.list(list, &inside, problems);
@@ -72,30 +72,25 @@ impl<'w> Known<'w> {
         }
     }
 
-    /// Checks which steps a template reads; `reader` is none for the output of the workflow.
-    pub(super) fn template(
-        &self,
-        template: &Template,
-        reader: Option<&Step>,
-        scope: &Scope<'w>,
-        problems: &mut Problems,
-    ) {
+    /// Checks which steps are read; `reader` is none for the output of the workflow.
+    pub(super) fn check(&self, reads: &Reads, reader: Option<&Step>, scope: &Scope<'w>, problems: &mut Problems) {
         let mut seen = HashSet::new();
         let mut tell = |message: String| {
             if seen.insert(message.clone()) {
-                problems.add(&template.place, message);
+                problems.add(&reads.place, message);
             }
         };
-        for path in &template.reads {
+        for path in &reads.paths {
             match (path.first().map_or("", String::as_str), path.get(1), path.get(2)) {
                 ("steps", Some(id), _) if !scope.steps.contains(id.as_str()) => tell(self.unreadable(id, reader)),
                 ("round", ..) if scope.round.is_none() => {
                     tell("`.round` is there only inside a step of type `while`".to_owned());
                 }
-                ("round", Some(previous), Some(id)) if previous == "previous" => {
-                    if !scope.round.is_some_and(|round| round.list.iter().any(|step| step.id == *id)) {
-                        tell(format!("no step of the loop is called `{id}`"));
-                    }
+                ("round", Some(previous), Some(id))
+                    if previous == "previous"
+                        && !scope.round.is_some_and(|round| round.list.iter().any(|step| step.id == *id)) =>
+                {
+                    tell(format!("no step of the loop is called `{id}`"));
                 }
                 _ => {}
             }
@@ -137,15 +132,15 @@ impl<'w> Known<'w> {
     /// Whether the steps yield what is read of their outputs. One that may be skipped, or whose failure is passed over, needs a
     /// default for that.
     ///
-    /// - `templates`: each with the step that has completed where it is expanded, if one has
+    /// - `reads`: each with the step that has completed by then, if one has
     pub(super) fn outputs<'t>(
         &self,
-        templates: impl Iterator<Item = (&'t Template, Option<&'t str>)>,
+        reads: impl Iterator<Item = (&'t Reads, Option<&'t str>)>,
         problems: &mut Problems,
     ) {
         let mut reported = HashSet::new();
-        for (template, completed) in templates {
-            for path in &template.reads {
+        for (reads, completed) in reads {
+            for path in &reads.paths {
                 let [root, id, output, field, rest @ ..] = path.as_slice() else { continue };
                 let found = self.0.get(id.as_str()).filter(|_| root == "steps" && output == "output");
                 let Some(Standing { step, .. }) = found else { continue };
@@ -159,12 +154,12 @@ impl<'w> Known<'w> {
                 let Some(keys) = step.output_keys().filter(|_| !has_default) else { continue };
                 if !keys.contains(&field.as_str()) {
                     let message = format!("the output of step `{id}` has `{}`, and no `{field}`", keys.join("`, `"));
-                    problems.add(&template.place, message);
+                    problems.add(&reads.place, message);
                 }
                 let inner = rest.first().filter(|_| field == "steps");
                 let mut lists = step.lists().into_iter().flat_map(|steps| &steps.list);
                 if let Some(inner) = inner.filter(|inner| !lists.any(|step| step.id == **inner)) {
-                    problems.add(&template.place, format!("no step inside step `{id}` is called `{inner}`"));
+                    problems.add(&reads.place, format!("no step inside step `{id}` is called `{inner}`"));
                 }
             }
         }
