@@ -1,7 +1,5 @@
 //! Composite tools as clients meet them, row by row of what their format promises (`cmp_01` to `cmp_23`): what a
-//! recording backend received of each run, and what the client got.
-//!
-//! The rows not here: a run's state (22) is kept nowhere that anybody could see, because nothing resumes it.
+//! recording backend received of each run, and what the client got. And what their runs outlast.
 
 mod catalog;
 mod elicitation;
@@ -9,6 +7,7 @@ mod examples;
 mod failures;
 mod guests;
 mod kills;
+mod kinds;
 mod loops;
 mod results;
 mod resume;

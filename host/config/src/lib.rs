@@ -41,7 +41,7 @@ pub use section::{
     backend::{BackendConfig, ResourceNaming, SessionSharing, TransportConfig},
     composite::{
         CompositeToolConfig, CompositeToolRef, ElicitationAction, ElicitationResponse, ErrorAction, ErrorHandling,
-        OutputConfig, OutputProperty, StepConfig, StepType,
+        OutputConfig, OutputProperty, StepConfig, StepType, SwitchCase, UndoConfig,
     },
     incoming_auth::{AuthzConfig, AuthzType, IncomingAuthConfig, IncomingAuthType, OidcConfig},
     operational::{

@@ -291,6 +291,12 @@ rules! {
     AmbiguousStep = "ambiguous-step",
     /// A step without what its type needs.
     IncompleteStep = "incomplete-step",
+    /// A key that a step of its type does not have.
+    MisplacedKey = "misplaced-key",
+    /// A case of a `switch` that equals no text, number or boolean, or the same as another.
+    BadCase = "bad-case",
+    /// Composite tools whose steps of type `workflow` lead back to where they began.
+    CallCycle = "call-cycle",
     /// `dependsOn` names no step.
     UnknownStep = "unknown-step",
     /// Steps that wait for each other.
@@ -299,7 +305,7 @@ rules! {
     MissingDefaultResult = "missing-default-result",
     /// A loop variable that is no identifier, or reserved.
     BadLoopVariable = "bad-loop-variable",
-    /// A loop inside a loop.
+    /// A loop over a list that repeats a question, or steps that are more than one.
     NestedLoop = "nested-loop",
     /// An output property with both or none of `value` and `properties`.
     BadOutput = "bad-output",

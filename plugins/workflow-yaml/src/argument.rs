@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     problem::{Place, Problems},
-    template::{Template, TemplateValue},
+    template::{Reads, Template, TemplateValue},
 };
 
 /// Deepest nesting of arguments, which expansion follows by recursion.
@@ -34,9 +34,9 @@ impl Arguments {
         self.0.iter().map(expand).collect()
     }
 
-    pub(crate) fn templates(&self) -> Vec<&Template> {
+    pub(crate) fn reads(&self) -> Vec<&Reads> {
         let mut found = Vec::new();
-        self.0.iter().for_each(|(_, node)| node.templates(&mut found));
+        self.0.iter().for_each(|(_, node)| node.reads(&mut found));
         found
     }
 }
@@ -79,12 +79,12 @@ impl Node {
         })
     }
 
-    fn templates<'n>(&'n self, found: &mut Vec<&'n Template>) {
+    fn reads<'n>(&'n self, found: &mut Vec<&'n Reads>) {
         match self {
             Self::Constant(_) => {}
-            Self::Text(template) => found.push(template),
-            Self::List(items) => items.iter().for_each(|item| item.templates(found)),
-            Self::Object(entries) => entries.iter().for_each(|(_, node)| node.templates(found)),
+            Self::Text(template) => found.push(&template.reads),
+            Self::List(items) => items.iter().for_each(|item| item.reads(found)),
+            Self::Object(entries) => entries.iter().for_each(|(_, node)| node.reads(found)),
         }
     }
 }

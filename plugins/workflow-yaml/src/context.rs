@@ -1,7 +1,8 @@
-//! What templates see: `.params`, `.steps`, `.vars`, `.workflow`, `.config`, and `.forEach` inside a loop.
+//! What templates see: `.params`, `.steps`, `.vars`, `.workflow`, `.config`, `.forEach` in a loop over a list, and `.round` in one
+//! with a condition.
 //!
-//! A step sees the steps that it depends on, directly or not, and no others: those are the same in every run, whichever step
-//! ends first.
+//! A step sees the steps that it depends on, directly or not, those that the step around it sees, and no others: they are the same
+//! in every run, whichever step ends first.
 
 use serde_json::Value;
 
@@ -20,43 +21,64 @@ pub(crate) struct RunFacts {
 }
 
 impl RunFacts {
-    /// The context that `steps`, all at an end, are seen in.
-    pub(crate) fn context<'o>(
+    /// What the steps of the workflow see before any of them is done.
+    pub(crate) fn start(&self) -> TemplateValue {
+        map([("params", self.params.clone()), ("vars", map([])), ("config", self.config.clone())])
+    }
+
+    /// `context` with `steps`, all at an end, beside the steps that it has.
+    pub(crate) fn with_steps<'o>(
         &self,
+        context: &TemplateValue,
         steps: impl Iterator<Item = (&'o Step, &'o Outcome)>,
         status: &str,
         now: u64,
     ) -> TemplateValue {
         let steps: Vec<_> = steps.map(|(step, outcome)| (step.id.as_str(), outcome.seen.clone())).collect();
+        let before = entries(context).find(|(key, _)| *key == "steps");
+        let steps = match &before {
+            Some((_, before)) => map(entries(before).chain(steps)),
+            None => map(steps),
+        };
         let integer = |number: u64| TemplateValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let workflow = map([
             ("id", text(&self.id)),
             ("duration_ms", integer(now.saturating_sub(self.started))),
-            ("step_count", integer(steps.len() as u64)),
+            ("step_count", integer(entries(&steps).count() as u64)),
             ("status", text(status)),
             ("start_time", text(&rfc3339(self.started))),
         ]);
-        map([
-            ("params", self.params.clone()),
-            ("steps", map(steps)),
-            ("vars", map([])),
-            ("workflow", workflow),
-            ("config", self.config.clone()),
-        ])
+        with(context, [("steps", steps), ("workflow", workflow)])
     }
 }
 
 /// `context` as one iteration of a loop sees it.
 pub(crate) fn in_loop(context: &TemplateValue, variable: &str, item: &Value, index: usize) -> TemplateValue {
-    let index = TemplateValue::Int(i64::try_from(index).unwrap_or(i64::MAX));
-    let iteration = map([(variable, from_json(item)), ("index", index)]);
-    match context {
-        TemplateValue::Map(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.as_ref(), value.clone()));
-            map(entries.chain([("forEach", iteration)]))
-        }
-        _ => map([("forEach", iteration)]),
-    }
+    with(context, [("forEach", map([(variable, from_json(item)), ("index", number(index))]))])
+}
+
+/// `context` as one round of a `while` sees it.
+///
+/// - `previous`: the steps of the round before, by id
+pub(crate) fn in_round(context: &TemplateValue, index: usize, previous: &[(String, TemplateValue)]) -> TemplateValue {
+    let previous = previous.iter().map(|(id, seen)| (id.as_str(), seen.clone()));
+    with(context, [("round", map([("index", number(index)), ("previous", map(previous))]))])
+}
+
+fn with<const N: usize>(context: &TemplateValue, more: [(&str, TemplateValue); N]) -> TemplateValue {
+    map(entries(context).chain(more))
+}
+
+fn entries(value: &TemplateValue) -> impl Iterator<Item = (&str, TemplateValue)> {
+    let entries = match value {
+        TemplateValue::Map(entries) => Some(entries),
+        _ => None,
+    };
+    entries.into_iter().flat_map(|entries| entries.iter()).map(|(key, value)| (key.as_ref(), value.clone()))
+}
+
+fn number(number: usize) -> TemplateValue {
+    TemplateValue::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn text(text: &str) -> TemplateValue {

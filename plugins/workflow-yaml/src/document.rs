@@ -1,10 +1,13 @@
 //! The document as written, key by key. What it means is worked out by `workflow` and the kinds of step.
 
+mod step;
+
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+pub(crate) use self::step::{ErrorAction, ErrorHandling, KindName, NoAnswerAction, RawCase, RawStep, RawUndo};
 use crate::{
     duration,
     problem::{Place, Problems},
@@ -52,69 +55,6 @@ pub(crate) struct Document {
     pub(crate) annotations: Option<Map<String, Value>>,
     pub(crate) config: Option<Map<String, Value>>,
     pub(crate) config_schema: Option<Map<String, Value>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RawStep {
-    #[serde(default)]
-    pub(crate) id: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<KindName>,
-    pub(crate) tool: Option<String>,
-    pub(crate) arguments: Option<Map<String, Value>>,
-    pub(crate) condition: Option<String>,
-    pub(crate) depends_on: Option<Vec<String>>,
-    pub(crate) on_error: Option<ErrorHandling>,
-    pub(crate) message: Option<String>,
-    pub(crate) schema: Option<Value>,
-    pub(crate) timeout: Option<GoDuration>,
-    pub(crate) on_decline: Option<NoAnswer>,
-    pub(crate) on_cancel: Option<NoAnswer>,
-    pub(crate) default_results: Option<Map<String, Value>>,
-    pub(crate) collection: Option<String>,
-    pub(crate) item_var: Option<String>,
-    pub(crate) max_parallel: Option<usize>,
-    pub(crate) max_iterations: Option<usize>,
-    pub(crate) step: Option<Value>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum KindName {
-    Tool,
-    Elicitation,
-    ForEach,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ErrorHandling {
-    pub(crate) action: Option<ErrorAction>,
-    pub(crate) retry_count: Option<u32>,
-    pub(crate) retry_delay: Option<GoDuration>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ErrorAction {
-    Abort,
-    Continue,
-    Retry,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoAnswer {
-    pub(crate) action: NoAnswerAction,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum NoAnswerAction {
-    SkipRemaining,
-    Abort,
-    Continue,
 }
 
 #[derive(Debug, Deserialize)]

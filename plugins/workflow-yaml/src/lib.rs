@@ -3,13 +3,15 @@
 //! `Workflow::parse` compiles and checks a document, `Workflow::run` runs it in a `World`, its only way to tools, user, time and
 //! chance. Nothing here knows where it runs: natively in tests, as a component in the host.
 //!
-//! From the outside in: `workflow` (compiled document) and `workflow::check`, `run` (which step starts when), `step` and below it
-//! one file per kind, `argument`, `output` and `typing` (from text to JSON), `context` and `template` (what templates see and do).
+//! From the outside in: `workflow` (compiled document) and `workflow::check`, `steps` (a list of them and its order), `run` (which
+//! step starts when), `step` and below it one file per kind, `argument`, `output` and `typing` (from text to JSON), `context`,
+//! `template` and `expression` (what templates and CEL see and do).
 
 mod argument;
 mod context;
 mod document;
 mod duration;
+mod expression;
 #[cfg(target_family = "wasm")]
 mod guest;
 mod output;
@@ -17,6 +19,7 @@ mod pool;
 mod problem;
 mod run;
 mod step;
+mod steps;
 mod template;
 mod typing;
 mod workflow;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     document::{self, JsonType, RawOutput, RawProperty},
     problem::{Place, Problems},
-    template::{NO_VALUE, Template, TemplateValue},
+    template::{NO_VALUE, Reads, Template, TemplateValue},
     typing,
     world::{Level, World},
 };
@@ -60,12 +60,12 @@ impl Output {
         schema
     }
 
-    pub(crate) fn templates(&self) -> Vec<&Template> {
+    pub(crate) fn reads(&self) -> Vec<&Reads> {
         let (mut found, mut open) = (Vec::new(), vec![&self.properties]);
         while let Some(properties) = open.pop() {
             for property in properties {
                 match &property.source {
-                    Source::Value(template) => found.push(template),
+                    Source::Value(template) => found.push(&template.reads),
                     Source::Properties(inner) => open.push(inner),
                 }
             }

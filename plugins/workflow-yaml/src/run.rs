@@ -1,65 +1,32 @@
 //! One run of a workflow: which step starts when, and what the run yields.
 
+mod ended;
+mod error;
+mod undo;
+
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    fmt,
     rc::Rc,
-    time::Duration,
 };
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::ended::Ended;
+pub use self::error::RunError;
+use self::undo::Undo;
 use crate::{
     context::RunFacts,
-    duration,
     pool::{Pool, within},
-    step::{Failure, Outcome, Status, Step},
+    step::{Failure, Outcome, Step},
+    steps::{StepSet, Steps},
     template::{TemplateValue, from_json},
-    workflow::{StepSet, Workflow},
-    world::World,
+    workflow::Workflow,
+    world::{Level, World},
 };
 
-/// Most steps under way at a time.
+/// Most steps of one list under way at a time.
 const MAX_PARALLEL: usize = 10;
-
-/// Why a workflow failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RunError {
-    Step {
-        id: String,
-        reason: String,
-    },
-    /// The reason names the property.
-    Output {
-        reason: String,
-    },
-    TimedOut {
-        after: Duration,
-        running: Vec<String>,
-    },
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Step { id, reason } => write!(f, "step `{id}` failed: {reason}"),
-            Self::Output { reason } => f.write_str(reason),
-            Self::TimedOut { after, running } => {
-                let running: Vec<_> = running.iter().map(|id| format!("`{id}`")).collect();
-                let after = duration::print(*after);
-                write!(
-                    f,
-                    "the workflow timed out after {after}, while these steps were under way: {}",
-                    running.join(", ")
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for RunError {}
 
 /// What the steps of one run share.
 pub(crate) struct Run<'r, W> {
@@ -69,6 +36,8 @@ pub(crate) struct Run<'r, W> {
     schemas: RefCell<HashMap<String, Option<Rc<Value>>>>,
     /// Steps under way, kept for the message when time is up.
     running: Cell<StepSet>,
+    /// What to do should the run fail, in the order in which steps completed.
+    undo: RefCell<Vec<Undo>>,
 }
 
 /// Runs `workflow` with `params`, defaults included, and gives its output.
@@ -83,10 +52,13 @@ pub(crate) async fn run<W: World>(
         params: from_json(&Value::Object(params)),
         config: from_json(&Value::Object(workflow.config.clone())),
     };
-    let run = Run { world, workflow, facts, schemas: RefCell::default(), running: Cell::default() };
-    match within(world, workflow.timeout, run.to_end()).await {
-        Some(ended) => ended,
-        None => Err(RunError::TimedOut { after: workflow.timeout, running: run.running() }),
+    let run =
+        Run { world, workflow, facts, schemas: RefCell::default(), running: Cell::default(), undo: RefCell::default() };
+    let ended = within(world, workflow.timeout, run.to_end()).await;
+    let timed_out = || Err(RunError::TimedOut { after: workflow.timeout, running: run.running() });
+    match ended.unwrap_or_else(timed_out) {
+        Ok(output) => Ok(output),
+        Err(cause) => Err(run.undo(cause).await),
     }
 }
 
@@ -98,78 +70,96 @@ impl<W: World> Run<'_, W> {
     }
 
     async fn to_end(&self) -> Result<Map<String, Value>, RunError> {
-        let outcomes = self.steps().await?;
+        let (steps, start) = (&self.workflow.steps, self.facts.start());
+        let failed =
+            |(step, failure): (&Step, Failure)| RunError::Step { id: step.id.clone(), reason: failure.message };
+        let outcomes = self.steps(steps, &start, true).await.map_err(failed)?;
         match &self.workflow.output {
             Some(output) => {
-                let steps = self.workflow.steps.iter().zip(&outcomes);
-                let context = self.facts.context(steps, "completed", self.world.now_millis());
+                let steps = steps.list.iter().zip(&outcomes);
+                let context = self.facts.with_steps(&start, steps, "completed", self.world.now_millis());
                 output.expand(&context, self.world).map_err(|reason| RunError::Output { reason })
             }
-            None => Ok(self.last_output(&outcomes)),
+            None => Ok(Ended::of(steps, outcomes).output),
         }
+    }
+
+    /// Runs the steps that are inside another one, which `context` is that of.
+    pub(crate) async fn inside(&self, steps: &Steps, context: &TemplateValue) -> Result<Ended, Failure> {
+        let named = |(step, failure): (&Step, Failure)| failure.of(&format!("step `{}` failed", step.id));
+        let outcomes = self.steps(steps, context, false).await.map_err(named)?;
+        Ok(Ended::of(steps, outcomes))
     }
 
     /// Runs every step as soon as those that it depends on are done; of several that can start, the first declared does.
     /// The first failure that is not passed over drops all that is under way.
-    async fn steps(&self) -> Result<Vec<Outcome>, RunError> {
-        let steps = &self.workflow.steps;
-        let mut outcomes: Vec<Option<Outcome>> = steps.iter().map(|_| None).collect();
+    async fn steps<'s>(
+        &self,
+        steps: &'s Steps,
+        base: &TemplateValue,
+        are_outermost: bool,
+    ) -> Result<Vec<Outcome>, (&'s Step, Failure)> {
+        let Steps { list, dependencies, ancestors } = steps;
+        let mut outcomes: Vec<Option<Outcome>> = list.iter().map(|_| None).collect();
         let (mut started, mut done) = (StepSet::default(), StepSet::default());
         let (mut skipping, mut pool) = (false, Pool::new());
         let mut finished = 0;
+        let mut report = |step: &Step, outcome: &Outcome| {
+            self.log_end(step, outcome);
+            finished += 1;
+            if are_outermost {
+                self.progress(finished, step, outcome);
+            }
+        };
         loop {
-            let is_ready = |index: &usize| !started.contains(*index) && done.covers(self.workflow.dependencies[*index]);
-            let ready: Vec<usize> = (0..steps.len()).filter(is_ready).collect();
+            let is_ready = |index: &usize| !started.contains(*index) && done.covers(dependencies[*index]);
+            let ready: Vec<usize> = (0..list.len()).filter(is_ready).collect();
             for index in ready.into_iter().filter(|_| !skipping).take(MAX_PARALLEL - pool.len()) {
                 started.add(StepSet::of(index));
-                let context = self.context_of(index, &outcomes);
-                pool.start(index, async move { steps[index].run(self, &context).await });
+                let step = &list[index];
+                let seen =
+                    list.iter().zip(&outcomes).enumerate().filter(|(other, _)| ancestors[index].contains(*other));
+                let seen = seen.filter_map(|(_, (step, outcome))| Some((step, outcome.as_ref()?)));
+                let context = self.facts.with_steps(base, seen, "running", self.world.now_millis());
+                self.world.log(Level::Debug, &format!("step `{}` started", step.id));
+                pool.start(index, async move { step.run(self, &context).await });
             }
-            self.running.set(started.without(done));
+            if are_outermost {
+                self.running.set(started.without(done));
+            }
             let Some((index, ended)) = pool.next().await else { break };
-            let failed = |Failure { message, .. }| RunError::Step { id: steps[index].id.clone(), reason: message };
-            let outcome = ended.map_err(failed)?;
+            let step = &list[index];
+            let outcome = ended.map_err(|failure| {
+                self.world.log(Level::Debug, &format!("step `{}` failed: {}", step.id, failure.message));
+                (step, failure)
+            })?;
             skipping |= outcome.skips_remaining;
             done.add(StepSet::of(index));
-            self.report(&mut finished, &steps[index], &outcome);
+            report(step, &outcome);
             outcomes[index] = Some(outcome);
         }
         let skip = |(step, outcome): (&Step, Option<Outcome>)| {
             outcome.unwrap_or_else(|| {
                 let outcome = step.skipped();
-                self.report(&mut finished, step, &outcome);
+                report(step, &outcome);
                 outcome
             })
         };
-        Ok(steps.iter().zip(outcomes).map(skip).collect())
+        Ok(list.iter().zip(outcomes).map(skip).collect())
     }
 
-    fn context_of(&self, index: usize, outcomes: &[Option<Outcome>]) -> TemplateValue {
-        let ancestors = self.workflow.ancestors[index];
-        let steps = self.workflow.steps.iter().zip(outcomes).enumerate();
-        let seen = steps.filter(|(other, _)| ancestors.contains(*other));
-        let seen = seen.filter_map(|(_, (step, outcome))| Some((step, outcome.as_ref()?)));
-        self.facts.context(seen, "running", self.world.now_millis())
+    fn log_end(&self, step: &Step, outcome: &Outcome) {
+        let why = outcome.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        self.world.log(Level::Debug, &format!("step `{}` {}{why}", step.id, outcome.status));
     }
 
-    fn report(&self, finished: &mut u32, step: &Step, outcome: &Outcome) {
-        *finished += 1;
-        let total = u32::try_from(self.workflow.steps.len()).unwrap_or(u32::MAX);
-        self.world.progress(*finished, total, &format!("step `{}` {}", step.id, outcome.status));
-    }
-
-    /// Output of the last declared step that completed and that no step depends on; if no such step completed, of the last declared
-    /// that did.
-    fn last_output(&self, outcomes: &[Outcome]) -> Map<String, Value> {
-        let dependencies = &self.workflow.dependencies;
-        let completed = || (0..outcomes.len()).rev().filter(|index| outcomes[*index].status == Status::Completed);
-        let is_last = |index: &usize| !dependencies.iter().any(|set| set.contains(*index));
-        let last = completed().find(is_last).or_else(|| completed().next());
-        last.map(|index| outcomes[index].output.clone()).unwrap_or_default()
+    fn progress(&self, finished: u32, step: &Step, outcome: &Outcome) {
+        let total = u32::try_from(self.workflow.steps.list.len()).unwrap_or(u32::MAX);
+        self.world.progress(finished, total, &format!("step `{}` {}", step.id, outcome.status));
     }
 
     fn running(&self) -> Vec<String> {
-        let steps = self.workflow.steps.iter().enumerate();
+        let steps = self.workflow.steps.list.iter().enumerate();
         steps.filter(|(index, _)| self.running.get().contains(*index)).map(|(_, step)| step.id.clone()).collect()
     }
 }

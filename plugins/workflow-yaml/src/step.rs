@@ -2,26 +2,39 @@
 //!
 //! Around what a kind does lie, from the outside, the condition, what happens on failure, and the timeout.
 
+mod call;
 mod content;
 mod elicitation;
 mod for_each;
+mod keys;
+mod outcome;
+mod repeat;
 mod retry;
+mod switch;
 mod tool;
+mod transform;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::retry::OnError;
-use self::{elicitation::ElicitationStep, for_each::LoopStep, tool::ToolStep};
+pub(crate) use self::{
+    call::Call,
+    outcome::{Failure, Outcome, Status},
+    retry::OnError,
+};
+use self::{
+    elicitation::ElicitationStep, for_each::LoopStep, outcome::FailureKind, repeat::WhileStep, switch::SwitchStep,
+    tool::ToolStep, transform::TransformStep,
+};
 use crate::{
-    context,
     document::{KindName, RawStep, time_or},
     duration,
     pool::within,
     problem::{Place, Problems},
     run::Run,
-    template::{Template, TemplateValue, from_json, map},
+    steps::Steps,
+    template::{Reads, Template, TemplateValue},
     world::{Level, World},
 };
 
@@ -37,7 +50,7 @@ pub(crate) struct Step {
     pub(crate) condition: Option<Template>,
     pub(crate) on_error: OnError,
     pub(crate) default_results: Option<Map<String, Value>>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     /// As declared: without it the reply of a tool may take as long as its backend allows.
     own_timeout: Option<Duration>,
     pub(crate) kind: Kind,
@@ -48,93 +61,34 @@ pub(crate) enum Kind {
     Tool(ToolStep),
     Elicitation(ElicitationStep),
     Loop(Box<LoopStep>),
-}
-
-/// How a step came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Completed,
-    /// The workflow goes on all the same.
-    Failed,
-    Skipped,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        })
-    }
-}
-
-/// A step at its end.
-pub(crate) struct Outcome {
-    pub(crate) status: Status,
-    pub(crate) output: Map<String, Value>,
-    pub(crate) error: Option<String>,
-    /// Nothing that has not started may start.
-    pub(crate) skips_remaining: bool,
-    /// The step as templates see it.
-    pub(crate) seen: TemplateValue,
-}
-
-impl Outcome {
-    fn new(status: Status, output: Map<String, Value>, content: Option<&Value>, error: Option<String>) -> Self {
-        let output_seen = map(output.iter().map(|(key, value)| (key.as_str(), from_json(value))));
-        let mut seen = vec![("status", context::text(&status.to_string())), ("output", output_seen)];
-        seen.extend(content.map(|content| ("content", from_json(content))));
-        seen.extend(error.as_ref().map(|error| ("error", context::text(error))));
-        let seen = map(seen);
-        Self { status, output, error, skips_remaining: false, seen }
-    }
-
-    fn completed(output: Map<String, Value>) -> Self {
-        Self::new(Status::Completed, output, None, None)
-    }
-}
-
-/// Why a step failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) message: String,
-    kind: FailureKind,
-}
-
-#[derive(Debug, PartialEq)]
-enum FailureKind {
-    /// Another try can do better.
-    Passing,
-    Lasting,
-    /// Ends the workflow whatever `onError` says.
-    Final,
-}
-
-impl Failure {
-    fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: FailureKind::Passing }
-    }
-
-    fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: FailureKind::Lasting }
-    }
+    Switch(SwitchStep),
+    While(WhileStep),
+    Transform(TransformStep),
 }
 
 impl Step {
     /// Compiles the step at `place`; what is wrong becomes problems, and without a kind there is no step.
-    pub(crate) fn compile(raw: RawStep, place: Place, problems: &mut Problems) -> Option<Self> {
+    ///
+    /// - `depth`: lists that its own is inside of
+    pub(crate) fn compile(raw: RawStep, place: Place, depth: usize, problems: &mut Problems) -> Option<Self> {
         if raw.kind.is_none() && raw.tool.is_some() && raw.message.is_some() {
             problems.add(&place, "`tool` and `message` in one step: say with `type` which is meant");
             return None;
         }
+        keys::check(&raw, &place, problems);
         let condition = raw.condition.as_ref().filter(|condition| !condition.is_empty());
         let condition = condition.and_then(|condition| Template::compile(condition, place.key("condition"), problems));
         let on_error = OnError::compile(raw.on_error.as_ref(), &place.key("onError"), problems);
         let kind = match raw.kind.unwrap_or(KindName::Tool) {
             KindName::Tool => ToolStep::compile(&raw, &place, problems).map(Kind::Tool),
             KindName::Elicitation => ElicitationStep::compile(&raw, &place, problems).map(Kind::Elicitation),
-            KindName::ForEach => LoopStep::compile(&raw, &place, problems).map(|step| Kind::Loop(Box::new(step))),
+            KindName::ForEach => {
+                LoopStep::compile(&raw, &place, depth, problems).map(|step| Kind::Loop(Box::new(step)))
+            }
+            KindName::Workflow => ToolStep::of_workflow(&raw, &place, problems).map(Kind::Tool),
+            KindName::Switch => SwitchStep::compile(&raw, &place, depth, problems).map(Kind::Switch),
+            KindName::While => WhileStep::compile(&raw, &place, depth, problems).map(Kind::While),
+            KindName::Transform => TransformStep::compile(&raw, &place, problems).map(Kind::Transform),
         }?;
         Some(Self {
             id: raw.id,
@@ -149,25 +103,76 @@ impl Step {
         })
     }
 
-    /// Everything in it that is expanded.
-    pub(crate) fn templates(&self) -> Vec<&Template> {
-        let mut templates: Vec<&Template> = self.condition.iter().collect();
+    /// What its templates and its expression read, without the steps inside it.
+    pub(crate) fn reads(&self) -> Vec<&Reads> {
+        let mut reads: Vec<&Reads> = self.condition.iter().map(|template| &template.reads).collect();
         match &self.kind {
-            Kind::Tool(step) => templates.extend(step.arguments.templates()),
-            Kind::Elicitation(step) => templates.push(&step.message),
+            Kind::Tool(step) => reads.extend(step.call.arguments.reads()),
+            Kind::Elicitation(step) => reads.push(&step.message.reads),
             Kind::Loop(step) => {
-                templates.push(&step.collection);
-                templates.extend(step.inner.templates());
+                reads.push(&step.collection.reads);
+                reads.extend(step.inner.reads());
             }
+            Kind::Switch(step) => reads.push(&step.on.reads),
+            Kind::While(step) => reads.push(&step.goes_on.reads),
+            Kind::Transform(step) => reads.push(&step.expression.reads),
         }
-        templates
+        reads
     }
 
-    /// The tools that it calls.
+    /// What the call that undoes it reads, once it is done itself.
+    pub(crate) fn undo_reads(&self) -> Vec<&Reads> {
+        match &self.kind {
+            Kind::Tool(step) => step.undo.iter().flat_map(|undo| undo.arguments.reads()).collect(),
+            Kind::Loop(step) => step.inner.undo_reads(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The id by which that call sees the step itself.
+    pub(crate) fn undone_id(&self) -> &str {
+        match &self.kind {
+            Kind::Loop(step) => &step.inner.id,
+            _ => &self.id,
+        }
+    }
+
+    /// The lists of steps inside it.
+    pub(crate) fn lists(&self) -> Vec<&Steps> {
+        match &self.kind {
+            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) | Kind::Transform(_) => Vec::new(),
+            Kind::Switch(step) => step.lists().collect(),
+            Kind::While(step) => vec![&step.steps],
+        }
+    }
+
+    /// The composite tool that it calls, and where it is named.
+    pub(crate) fn workflow(&self) -> Option<(&str, Place)> {
+        match &self.kind {
+            Kind::Tool(step) => step.workflow.as_deref().map(|name| (name, self.place.key("workflow"))),
+            Kind::Loop(step) => step.inner.workflow(),
+            _ => None,
+        }
+    }
+
+    /// The keys of its output, where its kind settles them.
+    pub(crate) fn output_keys(&self) -> Option<&'static [&'static str]> {
+        match &self.kind {
+            Kind::Tool(_) | Kind::Elicitation(_) | Kind::Loop(_) | Kind::Transform(_) => None,
+            Kind::Switch(_) => Some(&switch::OUTPUT_KEYS),
+            Kind::While(_) => Some(&repeat::OUTPUT_KEYS),
+        }
+    }
+
+    /// The tools that it calls, without the steps inside it.
     pub(crate) fn tools(&self) -> Vec<&str> {
         match &self.kind {
-            Kind::Tool(step) => vec![&step.tool],
-            Kind::Elicitation(_) => Vec::new(),
+            Kind::Tool(step) => [&step.call.tool]
+                .into_iter()
+                .chain(step.undo.iter().map(|undo| &undo.tool))
+                .map(String::as_str)
+                .collect(),
+            Kind::Elicitation(_) | Kind::Switch(_) | Kind::While(_) | Kind::Transform(_) => Vec::new(),
             Kind::Loop(step) => step.inner.tools(),
         }
     }
@@ -198,15 +203,7 @@ impl Step {
     }
 
     fn applies(&self, context: &TemplateValue) -> Result<bool, Failure> {
-        let Some(condition) = &self.condition else { return Ok(true) };
-        match condition.expand(context) {
-            Ok(text) => match text.as_str() {
-                "true" | "True" | "TRUE" => Ok(true),
-                "false" | "False" | "FALSE" => Ok(false),
-                _ => Err(Failure::lasting(format!("condition: it must yield `true` or `false`, not {}", json!(text)))),
-            },
-            Err(error) => Err(Failure::lasting(format!("condition: {error}"))),
-        }
+        self.condition.as_ref().map_or(Ok(true), |condition| truth("condition", condition, context))
     }
 
     async fn perform<W: World>(&self, run: &Run<'_, W>, context: &TemplateValue) -> Result<Outcome, Failure> {
@@ -215,17 +212,35 @@ impl Step {
                 Kind::Tool(step) => step.run(self, run, context).await,
                 Kind::Elicitation(step) => step.run(self, run, context).await,
                 Kind::Loop(step) => step.run(self, run, context).await,
+                Kind::Switch(step) => step.run(run, context).await,
+                Kind::While(step) => step.run(run, context).await,
+                Kind::Transform(step) => step.run(context),
             }
         };
-        if let Kind::Elicitation(_) = self.kind {
-            return work.await; // the question has a timeout of its own, with an answer of its own
-        }
-        let done = within(run.world, self.timeout, work).await;
-        let timed_out = || Failure::lasting(format!("timed out after {}", duration::print(self.timeout)));
-        done.unwrap_or_else(|| Err(timed_out()))
+        let timeout = match self.kind {
+            // A question has a timeout of its own, with an answer of its own; what is computed waits for nothing.
+            Kind::Elicitation(_) | Kind::Transform(_) => None,
+            Kind::Switch(_) | Kind::While(_) => self.own_timeout, // the steps inside have theirs
+            Kind::Tool(_) | Kind::Loop(_) => Some(self.timeout),
+        };
+        let Some(timeout) = timeout else { return work.await };
+        let timed_out = || Failure::lasting(format!("timed out after {}", duration::print(timeout)));
+        within(run.world, timeout, work).await.unwrap_or_else(|| Err(timed_out()))
     }
 
     fn defaults(&self) -> Map<String, Value> {
         self.default_results.clone().unwrap_or_default()
+    }
+}
+
+/// What a template yields that must be `true` or `false`; a failure names the `key`.
+fn truth(key: &str, template: &Template, context: &TemplateValue) -> Result<bool, Failure> {
+    match template.expand(context) {
+        Ok(text) => match text.as_str() {
+            "true" | "True" | "TRUE" => Ok(true),
+            "false" | "False" | "FALSE" => Ok(false),
+            _ => Err(Failure::lasting(format!("{key}: it must yield `true` or `false`, not {}", json!(text)))),
+        },
+        Err(error) => Err(Failure::lasting(format!("{key}: {error}"))),
     }
 }

@@ -25,11 +25,15 @@ pub(crate) const NO_VALUE: &str = "<no value>";
 
 /// A text of the document that may hold template actions.
 pub(crate) struct Template {
+    pub(crate) reads: Reads,
+    body: Body,
+}
+
+/// The parts of the context that something reads, as far as they can be seen without running it.
+pub(crate) struct Reads {
     /// Where it stands, for problems.
     pub(crate) place: Place,
-    /// The parts of the context that it reads, as far as they can be seen without running it.
-    pub(crate) reads: Vec<Path>,
-    body: Body,
+    pub(crate) paths: Vec<Path>,
 }
 
 enum Body {
@@ -41,12 +45,14 @@ impl Template {
     /// Compiles `source`. What is wrong with it becomes a problem, and the template is none.
     pub(crate) fn compile(source: &str, place: Place, problems: &mut Problems) -> Option<Self> {
         if !source.contains("{{") {
-            return Some(Self { place, reads: Vec::new(), body: Body::Literal(source.to_owned()) });
+            let reads = Reads { place, paths: Vec::new() };
+            return Some(Self { reads, body: Body::Literal(source.to_owned()) });
         }
         match Self::parse(source) {
             Ok((analysis, compiled)) => {
                 analysis.problems.iter().for_each(|message| problems.add(&place, message));
-                Some(Self { place, reads: analysis.reads, body: Body::Compiled(compiled) })
+                let reads = Reads { place, paths: analysis.reads };
+                Some(Self { reads, body: Body::Compiled(compiled) })
             }
             Err(message) => {
                 problems.add(&place, format!("the template does not parse: {message}"));

@@ -7,59 +7,29 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    document::{self, Document, RawStep, time_or},
+    document::{self, Document, time_or},
     output::Output,
     problem::{Place, Problem, Problems},
     run::{self, RunError},
     step::Step,
+    steps::{MAX_STEPS, Steps},
     world::World,
 };
 
 /// Longest run of a workflow that says nothing.
 const TIMEOUT: Duration = Duration::from_mins(30);
-/// Most steps.
-const MAX_STEPS: usize = 100;
 
 /// A workflow, ready to run any number of times.
 pub struct Workflow {
-    name: String,
+    pub(crate) name: String,
     description: String,
     parameters: Option<Map<String, Value>>,
     annotations: Option<Map<String, Value>>,
     pub(crate) config: Map<String, Value>,
     config_schema: Option<Map<String, Value>>,
     pub(crate) timeout: Duration,
-    pub(crate) steps: Vec<Step>,
-    /// Of each step, the steps that must be done before it: directly, and directly or not.
-    pub(crate) dependencies: Vec<StepSet>,
-    pub(crate) ancestors: Vec<StepSet>,
+    pub(crate) steps: Steps,
     pub(crate) output: Option<Output>,
-}
-
-/// Steps by their place in the document, at most `MAX_STEPS`, as bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StepSet(u128);
-
-impl StepSet {
-    pub(crate) fn of(index: usize) -> Self {
-        Self(1 << index)
-    }
-
-    pub(crate) fn contains(self, index: usize) -> bool {
-        self.covers(Self::of(index))
-    }
-
-    pub(crate) fn covers(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
 }
 
 /// What a tool needs to be listed.
@@ -105,7 +75,7 @@ impl Workflow {
         }
         let steps = compile_steps(&document.steps.unwrap_or_default(), &root.key("steps"), problems);
         let output = document.output.and_then(|output| Output::compile(&output, &root.key("output"), problems));
-        let mut workflow = Self {
+        let workflow = Self {
             name: document.name,
             description: document.description.unwrap_or_default(),
             parameters: document.parameters,
@@ -114,18 +84,16 @@ impl Workflow {
             config_schema: document.config_schema,
             timeout: time_or(document.timeout, TIMEOUT),
             steps: steps?,
-            dependencies: Vec::new(),
-            ancestors: Vec::new(),
             output,
         };
-        check::check(&mut workflow, problems);
+        check::check(&workflow, problems);
         Some(workflow)
     }
 
     /// What a tool needs to be listed.
     pub fn definition(&self) -> Definition {
         let mut tools: Vec<String> = Vec::new();
-        for tool in self.steps.iter().flat_map(Step::tools) {
+        for tool in self.steps.all().into_iter().flat_map(Step::tools) {
             if !tools.iter().any(|known| known == tool) {
                 tools.push(tool.to_owned());
             }
@@ -163,23 +131,14 @@ fn with_defaults(mut values: Map<String, Value>, schema: Option<&Map<String, Val
     values
 }
 
-/// All steps, or none if one of them has problems of its own.
-fn compile_steps(raw: &[Value], place: &Place, problems: &mut Problems) -> Option<Vec<Step>> {
+fn compile_steps(raw: &[Value], place: &Place, problems: &mut Problems) -> Option<Steps> {
     if raw.is_empty() {
         problems.add(place, "`steps` needs at least one step");
     }
-    if raw.len() > MAX_STEPS {
-        problems.add(place, format!("{} steps are more than {MAX_STEPS}", raw.len()));
-        return None;
+    let steps = Steps::compile(raw, place, 0, problems)?;
+    let count = steps.all().len();
+    if count > MAX_STEPS {
+        problems.add(place, format!("{count} steps, those inside others included, are more than {MAX_STEPS}"));
     }
-    let compile = |(index, raw): (usize, &Value)| {
-        let place = place.index(index);
-        let raw: RawStep = document::read(raw, &place, problems)?;
-        if raw.id.is_empty() {
-            problems.add(&place.key("id"), "the step needs an `id`");
-        }
-        Step::compile(raw, place, problems)
-    };
-    let steps: Vec<_> = raw.iter().enumerate().map(compile).collect();
-    steps.into_iter().collect()
+    Some(steps)
 }

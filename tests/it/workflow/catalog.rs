@@ -117,7 +117,7 @@ async fn cmp_04_limits_are_kept_when_the_file_is_read() {
     assert_refused(&each("itemVar: 1st"), "6:42", "`1st` cannot name the element").await;
     let looped =
         "{ id: s, type: forEach, collection: '[]', step: { type: forEach, collection: '[]', step: { tool: a } } }";
-    assert_refused(looped, "6:65", "a loop repeats a tool call and nothing else").await;
+    assert_refused(looped, "6:65", "a loop repeats a step of type `tool`, `workflow` or `transform`").await;
     assert_refused("{ id: s, tool: a, timeout: -1s }", "6:36", "-1s").await;
     let nested = format!("{}1{}", "[".repeat(101), "]".repeat(101));
     let said =

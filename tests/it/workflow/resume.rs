@@ -62,7 +62,7 @@ async fn runs(host: &TestHost, state: &str, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_answer_after_a_kill_completes_the_run_of_a_stateless_client() {
+async fn cmp_22_an_answer_after_a_kill_completes_the_run_of_a_stateless_client() {
     let (backend, yaml) = asking();
     let (host, calls) = host_of(backend, &yaml).await;
     let client = TestClient::modern_with(&host.url, able());
@@ -226,7 +226,7 @@ async fn a_question_that_nobody_answers_is_over_in_time_while_its_run_is_laid_as
 }
 
 #[tokio::test]
-async fn runs_are_listed_shown_and_cancelled_by_their_owner() {
+async fn cmp_22_runs_are_listed_shown_and_cancelled_by_their_owner() {
     let (backend, yaml) = asking();
     let (host, calls) = host_of(backend, &yaml).await;
     let client = TestClient::modern_with(&host.url, able());

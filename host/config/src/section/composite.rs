@@ -1,11 +1,16 @@
 //! `compositeTools`: tools made of steps, or run by a component.
 
+mod step;
+
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use self::step::{
+    ElicitationAction, ElicitationResponse, ErrorAction, ErrorHandling, StepConfig, StepType, SwitchCase, UndoConfig,
+};
 use super::{
     aggregation::AnnotationOverride,
     plugin::{GrantsConfig, is_address},
@@ -77,113 +82,6 @@ pub struct CompositeToolRef {
     /// Name of the resource.
     #[schemars(length(min = 1))]
     pub name: String,
-}
-
-/// One step of a composite tool.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "Step")]
-pub struct StepConfig {
-    /// Name of the step, unique within the tool. The inner step of a loop may do without.
-    #[serde(default)]
-    pub id: String,
-    /// Absent: `tool`.
-    #[serde(rename = "type")]
-    pub kind: Option<StepType>,
-    /// The tool to call: its advertised name, or `backend.name`.
-    #[schemars(extend("format" = "tool-reference", "x-expect" = "a tool like `github.create_issue`"))]
-    pub tool: Option<String>,
-    /// Arguments of the call; text in it may hold templates.
-    pub arguments: Option<Map<String, Value>>,
-    /// A template that yields true or false; the step is skipped when false.
-    pub condition: Option<String>,
-    /// Ids of the steps that must be done before.
-    #[serde(default)]
-    pub depends_on: Vec<String>,
-    /// What happens when it fails.
-    pub on_error: Option<ErrorHandling>,
-    /// What the user is asked, for `elicitation`.
-    pub message: Option<String>,
-    /// JSON Schema of the answer, for `elicitation`.
-    pub schema: Option<Map<String, Value>>,
-    /// Longest run of the step.
-    pub timeout: Option<GoDuration>,
-    /// What happens when the user declines.
-    pub on_decline: Option<ElicitationResponse>,
-    /// What happens when the user cancels.
-    pub on_cancel: Option<ElicitationResponse>,
-    /// The step's output when it was skipped, or failed and the workflow goes on.
-    pub default_results: Option<Map<String, Value>>,
-    /// A template that yields the JSON array to go through, for `forEach`.
-    pub collection: Option<String>,
-    /// Name of the current element in templates. Absent: `item`.
-    pub item_var: Option<String>,
-    /// Iterations under way at a time. Absent or 0: 10.
-    #[schemars(range(min = 0, max = 50))]
-    pub max_parallel: Option<u32>,
-    /// Iterations in all; more elements fail the step. Absent or 0: 100.
-    #[schemars(range(min = 0, max = 1000))]
-    pub max_iterations: Option<u32>,
-    /// The step to repeat, for `forEach`: a tool call.
-    pub step: Option<Box<StepConfig>>,
-}
-
-/// What a step does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum StepType {
-    /// Calls a tool.
-    Tool,
-    /// Asks the user.
-    Elicitation,
-    /// Repeats a step for each element of a list.
-    ForEach,
-}
-
-/// What happens when a step fails.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ErrorHandling {
-    /// Absent: `abort`.
-    pub action: Option<ErrorAction>,
-    /// Tries after the first, for `retry`: 1 to 10.
-    #[schemars(range(min = 0, max = 10))]
-    #[serde(default)]
-    pub retry_count: u32,
-    /// Wait before the first of them. Absent or 0: 1 s.
-    pub retry_delay: Option<GoDuration>,
-}
-
-/// What happens when a step fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ErrorAction {
-    /// The workflow fails.
-    Abort,
-    /// The workflow goes on; the step's output is its `defaultResults`.
-    Continue,
-    /// The step is tried again.
-    Retry,
-}
-
-/// What happens when the user does not answer a question.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ElicitationResponse {
-    /// What happens.
-    pub action: ElicitationAction,
-}
-
-/// What happens when the user does not answer a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ElicitationAction {
-    /// The workflow ends here, successfully.
-    SkipRemaining,
-    /// The workflow fails.
-    Abort,
-    /// The workflow goes on.
-    Continue,
 }
 
 /// How the result is made of the steps' outputs.

@@ -1,8 +1,8 @@
-//! Steps of type `forEach`: a tool call for each element of a list.
+//! Steps of type `forEach`: a step for each element of a list.
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Kind, Outcome, Status, Step};
+use super::{Failure, Outcome, Status, Step};
 use crate::{
     context::in_loop,
     document::{self, KindName, RawStep},
@@ -28,13 +28,13 @@ pub(crate) struct LoopStep {
 }
 
 impl LoopStep {
-    pub(super) fn compile(raw: &RawStep, place: &Place, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn compile(raw: &RawStep, place: &Place, depth: usize, problems: &mut Problems) -> Option<Self> {
         let collection = raw.collection.as_ref().or_else(|| {
             problems.add(&place.key("collection"), "a step of type `forEach` needs `collection`");
             None
         });
         let collection = collection.and_then(|text| Template::compile(text, place.key("collection"), problems));
-        let inner = inner_step(raw, &place.key("step"), problems);
+        let inner = inner_step(raw, &place.key("step"), depth, problems);
         let item_var = raw.item_var.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "item".to_owned());
         let is_identifier = item_var.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && item_var.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -42,14 +42,8 @@ impl LoopStep {
             let message = format!("`{item_var}` cannot name the element: an identifier other than `index` can");
             problems.add(&place.key("itemVar"), message);
         }
-        let mut limit = |key: &str, given: Option<usize>, default: usize, most: usize| {
-            if given.is_some_and(|given| given > most) {
-                problems.add(&place.key(key), format!("must be at most {most}"));
-            }
-            given.filter(|given| *given > 0).unwrap_or(default)
-        };
-        let max_parallel = limit("maxParallel", raw.max_parallel, PARALLEL, MAX_PARALLEL);
-        let max_iterations = limit("maxIterations", raw.max_iterations, ITERATIONS, MAX_ITERATIONS);
+        let max_parallel = limit(raw.max_parallel, &place.key("maxParallel"), PARALLEL, MAX_PARALLEL, problems);
+        let max_iterations = iterations(raw, place, problems);
         Some(Self { collection: collection?, inner: inner?, item_var, max_parallel, max_iterations })
     }
 
@@ -75,9 +69,7 @@ impl LoopStep {
             let (status, output, error) = match ended {
                 Ok(outcome) => (outcome.status, Value::Object(outcome.output), outcome.error),
                 Err(failure) if step.on_error.continues => (Status::Failed, Value::Null, Some(failure.message)),
-                Err(failure) => {
-                    return Err(Failure { message: format!("iteration {index}: {}", failure.message), ..failure });
-                }
+                Err(failure) => return Err(failure.of(&format!("iteration {index}"))),
             };
             completed += usize::from(status == Status::Completed);
             failed += usize::from(status == Status::Failed);
@@ -110,8 +102,20 @@ impl LoopStep {
     }
 }
 
-/// The step to repeat: a tool call. Without an id it has that of the loop.
-fn inner_step(outer: &RawStep, place: &Place, problems: &mut Problems) -> Option<Step> {
+/// How often a loop goes round at most.
+pub(super) fn iterations(raw: &RawStep, place: &Place, problems: &mut Problems) -> usize {
+    limit(raw.max_iterations, &place.key("maxIterations"), ITERATIONS, MAX_ITERATIONS, problems)
+}
+
+fn limit(given: Option<usize>, place: &Place, default: usize, most: usize, problems: &mut Problems) -> usize {
+    if given.is_some_and(|given| given > most) {
+        problems.add(place, format!("must be at most {most}"));
+    }
+    given.filter(|given| *given > 0).unwrap_or(default)
+}
+
+/// The step to repeat. Without an id it has that of the loop.
+fn inner_step(outer: &RawStep, place: &Place, depth: usize, problems: &mut Problems) -> Option<Step> {
     let Some(raw) = &outer.step else {
         problems.add(place, "a step of type `forEach` needs `step`");
         return None;
@@ -120,9 +124,9 @@ fn inner_step(outer: &RawStep, place: &Place, problems: &mut Problems) -> Option
     if raw.id.is_empty() {
         raw.id.clone_from(&outer.id);
     }
-    if matches!(raw.kind, Some(KindName::ForEach | KindName::Elicitation)) {
-        problems.add(&place.key("type"), "a loop repeats a tool call and nothing else");
+    if !matches!(raw.kind.unwrap_or(KindName::Tool), KindName::Tool | KindName::Workflow | KindName::Transform) {
+        problems.add(&place.key("type"), "a loop repeats a step of type `tool`, `workflow` or `transform`");
         return None;
     }
-    Step::compile(raw, place.clone(), problems).filter(|step| matches!(step.kind, Kind::Tool(_)))
+    Step::compile(raw, place.clone(), depth, problems)
 }

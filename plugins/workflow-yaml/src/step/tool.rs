@@ -1,38 +1,59 @@
-//! Steps of type `tool`: one call.
+//! Steps of type `tool`: one call. Those of type `workflow` are the same with a composite tool.
 
-use serde_json::{Map, Value};
+use std::rc::Rc;
 
-use super::{Failure, Outcome, Status, Step, content};
+use serde_json::Value;
+
+use super::{
+    Failure, Outcome, Status, Step,
+    call::{self, Call},
+    content,
+};
 use crate::{
-    argument::Arguments,
-    document::RawStep,
+    document::{self, RawStep, RawUndo},
     problem::{Place, Problems},
     run::Run,
     template::TemplateValue,
-    typing::coerce,
     world::World,
 };
 
 pub(crate) struct ToolStep {
-    pub(super) tool: String,
-    pub(super) arguments: Arguments,
+    pub(super) call: Call,
+    /// The composite tool that it calls, of type `workflow`.
+    pub(super) workflow: Option<String>,
+    /// The call that takes back what this one did.
+    pub(super) undo: Option<Rc<Call>>,
 }
 
 impl ToolStep {
     pub(super) fn compile(raw: &RawStep, place: &Place, problems: &mut Problems) -> Option<Self> {
-        let none = Map::new();
-        let arguments = raw.arguments.as_ref().unwrap_or(&none);
-        let arguments = Arguments::compile(arguments, &place.key("arguments"), problems);
-        match raw.tool.as_deref() {
-            None | Some("") => {
-                problems.add(&place.key("tool"), "a step of type `tool` needs `tool`");
-                None
-            }
-            Some(tool) => {
-                check_name(tool, &place.key("tool"), problems);
-                Some(Self { tool: tool.to_owned(), arguments })
-            }
-        }
+        let Some(name) = raw.tool.as_deref().filter(|name| !name.is_empty()) else {
+            problems.add(&place.key("tool"), "a step of type `tool` needs `tool`");
+            return None;
+        };
+        let tool = call::tool(name, &place.key("tool"), problems);
+        Some(Self::calling(tool, None, raw, place, problems))
+    }
+
+    pub(super) fn of_workflow(raw: &RawStep, place: &Place, problems: &mut Problems) -> Option<Self> {
+        let Some(name) = raw.workflow.as_deref().filter(|name| !name.is_empty()) else {
+            problems.add(&place.key("workflow"), "a step of type `workflow` needs `workflow`");
+            return None;
+        };
+        let tool = call::workflow(name, &place.key("workflow"), problems);
+        Some(Self::calling(tool, Some(name.to_owned()), raw, place, problems))
+    }
+
+    fn calling(
+        tool: (String, String),
+        workflow: Option<String>,
+        raw: &RawStep,
+        place: &Place,
+        problems: &mut Problems,
+    ) -> Self {
+        let call = Call::compile(tool, raw.arguments.as_ref(), &place.key("arguments"), problems);
+        let undo = raw.undo.as_ref().and_then(|raw| undo(raw, &place.key("undo"), problems));
+        Self { call, workflow, undo: undo.map(Rc::new) }
     }
 
     /// Arguments are made once, so that every try is the same call.
@@ -42,29 +63,19 @@ impl ToolStep {
         run: &Run<'_, W>,
         context: &TemplateValue,
     ) -> Result<Outcome, Failure> {
-        let mut arguments = self.arguments.expand(context).map_err(Failure::lasting)?;
-        if let Some(schema) = run.schema(&self.tool)
-            && let Value::Object(typed) = coerce(Value::Object(arguments.clone()), &schema)
-        {
-            arguments = typed;
+        let arguments = self.call.arguments(run, context)?;
+        let attempt = async || self.call.once(run, arguments.clone(), step.own_timeout).await;
+        let result = step.on_error.attempt(&step.id, run.world, attempt).await?;
+        let outcome = Outcome::new(Status::Completed, content::output(&result), result.get("content"), None);
+        if let Some(undo) = &self.undo {
+            run.can_undo(step, undo, context, &outcome);
         }
-        let call = async || match run.world.call(&self.tool, arguments.clone(), step.own_timeout).await {
-            Ok(result) if content::is_error(&result) => {
-                Err(Failure::passing(format!("tool `{}`: {}", self.tool, content::error_text(&result))))
-            }
-            Ok(result) => Ok(result),
-            Err(error) if error.is_passing() => Err(Failure::passing(format!("tool `{}`: {error}", self.tool))),
-            Err(error) => Err(Failure::lasting(format!("tool `{}`: {error}", self.tool))),
-        };
-        let result = step.on_error.attempt(&step.id, run.world, call).await?;
-        Ok(Outcome::new(Status::Completed, content::output(&result), result.get("content"), None))
+        Ok(outcome)
     }
 }
 
-/// A letter or digit, then those, `.`, `_` and `-`.
-fn check_name(tool: &str, place: &Place, problems: &mut Problems) {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !tool.starts_with(|c: char| c.is_ascii_alphanumeric()) || !tool.chars().all(legal) {
-        problems.add(place, format!("`{tool}` is no name of a tool, like `github.create_issue`"));
-    }
+fn undo(raw: &Value, place: &Place, problems: &mut Problems) -> Option<Call> {
+    let RawUndo { tool, arguments } = document::read(raw, place, problems)?;
+    let tool = call::tool(&tool, &place.key("tool"), problems);
+    Some(Call::compile(tool, arguments.as_ref(), &place.key("arguments"), problems))
 }

@@ -201,7 +201,7 @@ fn loops_and_output_have_limits() {
 fn paths_are_found_without_running() {
     let check = |source: &str, expected: &[&str]| {
         let reads: Vec<String> =
-            compile(source).reads.iter().map(|path| path.join("/")).filter(|path| !path.is_empty()).collect();
+            compile(source).reads.paths.iter().map(|path| path.join("/")).filter(|path| !path.is_empty()).collect();
         assert_eq!(reads, expected, "{source}");
     };
     check("{{.a.b}} {{$.c}}", &["a/b", "c"]);

@@ -5,14 +5,14 @@ use workflow_yaml::Workflow;
 
 use crate::world::{steps, steps_and_output};
 
-fn problems(document: &Value) -> Vec<String> {
+pub(crate) fn problems(document: &Value) -> Vec<String> {
     match Workflow::parse(document) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn check(document: Value, expected: &[&str]) {
+pub(crate) fn check(document: Value, expected: &[&str]) {
     assert_eq!(problems(&document), expected, "{document}");
 }
 
@@ -64,7 +64,7 @@ fn keys_are_checked() {
     check(each(json!({"maxIterations": 1001})), &["/steps/0/maxIterations: must be at most 1000"]);
     check(each(json!({"maxParallel": 51})), &["/steps/0/maxParallel: must be at most 50"]);
     let nested = json!({"step": {"type": "forEach", "collection": "[]", "step": {"tool": "a"}}});
-    check(each(nested), &["/steps/0/step/type: a loop repeats a tool call and nothing else"]);
+    check(each(nested), &["/steps/0/step/type: a loop repeats a step of type `tool`, `workflow` or `transform`"]);
     check(each(json!({"step": {"arguments": {}}})), &["/steps/0/step/tool: a step of type `tool` needs `tool`"]);
     let unknown = problems(&steps(json!([{"id": "a", "tool": "a", "tol": 1}])));
     assert!(unknown[0].starts_with("/steps/0: unknown field `tol`"), "{unknown:?}");
