@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use crate::{
     cache::Cache,
-    servers,
+    planted, servers,
     steps::{self, is_there, step},
 };
 
@@ -35,6 +35,7 @@ pub(crate) fn run(cache: &Cache, profile: Profile, arguments: &[String]) -> anyh
     if arguments.is_empty() {
         test_baked(cache, profile)?;
         test_components(cache)?;
+        planted::run_all(cache)?;
     }
     step(&format!("all passed; servers, clients and builds are kept in {}", cache.dir().display()));
     Ok(())
