@@ -13,16 +13,21 @@ use vmcp_server::{
     stream::{self, StreamOptions},
 };
 
+use super::answers::Answers;
 use crate::exit::Failure;
 
 /// Longest message of a command, in bytes.
 const MESSAGE_LIMIT: usize = 512 << 20;
+/// Before a call is made again that says not yet, and asks nothing.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A conversation with a host.
 pub(crate) struct HostSession {
     reader: Box<dyn AsyncBufRead + Unpin + Send>,
     writer: Box<dyn AsyncWrite + Unpin + Send>,
     next_id: u64,
+    /// What the host may ask of this client.
+    capabilities: Value,
     /// The host that was started for this conversation, if none ran.
     own: Option<Host>,
 }
@@ -33,7 +38,7 @@ impl HostSession {
         let loaded = super::load(path)?;
         if let Some((reader, writer)) = attach(&loaded).await? {
             let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
-            let mut session = Self { reader, writer, next_id: 0, own: None };
+            let mut session = Self { reader, writer, next_id: 0, capabilities: json!({}), own: None };
             session.check_config(path).await?;
             return Ok(session);
         }
@@ -57,7 +62,8 @@ impl HostSession {
             let _ = stream::serve(gateway, reader, writer, options, shutdown).await;
         });
         let (reader, writer) = tokio::io::split(ours);
-        Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: Some(host) })
+        let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
+        Ok(Self { reader, writer, next_id: 0, capabilities: json!({}), own: Some(host) })
     }
 
     /// Hosts of one `name` share a state folder: makes sure that the one that answers serves this very file.
@@ -97,7 +103,7 @@ impl HostSession {
         params["_meta"] = json!({
             "progressToken": self.next_id,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             "io.modelcontextprotocol/clientInfo": { "name": "vmcp-host", "version": env!("CARGO_PKG_VERSION") },
         });
         let mut line = json!({ "jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params }).to_string();
@@ -121,6 +127,31 @@ impl HostSession {
             }
             return Ok(message["result"].take());
         }
+    }
+
+    /// The same; what is asked meanwhile gets its `answers`, with which the request is made again.
+    pub(crate) async fn ask_answering(
+        &mut self,
+        method: &str,
+        params: Value,
+        watch: impl Fn(&Value),
+        answers: &mut Answers,
+    ) -> anyhow::Result<Value> {
+        self.capabilities = answers.capabilities();
+        let mut result = self.ask_watching(method, params.clone(), &watch).await?;
+        while result["resultType"] == "input_required" {
+            let mut again = params.clone();
+            let given = answers.to(&result["inputRequests"]).await?;
+            match given.is_empty() {
+                true => tokio::time::sleep(PAUSE).await,
+                false => again["inputResponses"] = Value::Object(given),
+            }
+            if let Some(state) = result.get_mut("requestState") {
+                again["requestState"] = state.take();
+            }
+            result = self.ask_watching(method, again, &watch).await?;
+        }
+        Ok(result)
     }
 
     /// Ends the conversation, and the host if it was started for it.
