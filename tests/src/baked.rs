@@ -41,6 +41,10 @@ pub(crate) async fn bake_composites(host: &WrittenHost) {
     // Each has code of its own, which would push that of all other tests out of their folder.
     config["cacheDir"] = json!(process::profile_dir().join("test-baked-cache"));
     fs::write(&host.config, serde_json::to_string_pretty(&config).unwrap()).unwrap();
+    // Compiles them; a host that does so at its start is not ready in time on a busy machine.
+    let mut validate = host.subcommand("validate");
+    let (code, _, stderr) = process::run(validate.arg("-c").arg(&host.config)).await;
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
 /// Bakes one entry by way of the files `stem`, and returns the entry of the component.
