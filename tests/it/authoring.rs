@@ -1,6 +1,8 @@
 //! The commands for authors of composite tools: `workflow bake`, `run`, `replay` and `graph`, and what `plugin inspect` shows.
 
 mod questions;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 use std::{fs, path::PathBuf};
 
