@@ -3,6 +3,7 @@
 
 mod components;
 mod composite;
+mod runs;
 pub(crate) mod search;
 
 use std::{
@@ -29,6 +30,7 @@ use vmcp_gateway::{
     rules::Rules,
     seal::{Sealer, SealingKey},
 };
+use vmcp_plugin::Component;
 use vmcp_workflow::Composite;
 
 use components::{Carried, Components, carried_components};
@@ -105,10 +107,13 @@ impl HostBuilder {
     /// Compiles and checks the components and makes the parts. No backend starts before [`Host::start`].
     pub async fn build(self) -> anyhow::Result<Host> {
         let Self { loaded, carried, patience, mut recorders } = self;
+        let runs = runs::store(&loaded.config.runs)?;
+        let keeper = runs.clone();
         // Compiling takes a while where the cache is cold.
         let (loaded, resolver, rankings, composites) = tokio::task::spawn_blocking(move || {
             let (resolver, rankings, composites) = {
-                let components = Components::load(&loaded, &carried)?;
+                let mut components = Components::load(&loaded, &carried)?;
+                components.runs = Some(keeper);
                 let rankings =
                     loaded.config.optimizer.as_ref().map(|optimizer| components.rankings(optimizer)).transpose()?;
                 (components.conflict_resolver()?, rankings, components.composites()?)
@@ -117,7 +122,8 @@ impl HostBuilder {
         })
         .await?
         .map_err(|error| error.context(ComponentRefused))?;
-        let recorded = |mut composite: Composite| {
+        let revive = runs::revive(&composites);
+        let recorded = |(mut composite, _): (Composite, Component)| {
             let wanted = recorders.iter().position(|(name, _)| **name == *composite.name);
             composite.recorder = wanted.map(|at| recorders.swap_remove(at).1);
             Arc::new(composite)
@@ -161,6 +167,9 @@ impl HostBuilder {
             patience,
             tool_search,
             composites,
+            runs,
+            run_lifetime: config.runs.lifetime.as_duration(),
+            revive,
             all_or_nothing: failure_mode == Some(PartialFailureMode::Fail),
         });
         let (fronts, stopping) = (TaskTracker::new(), CancellationToken::new());

@@ -125,6 +125,40 @@ pub(crate) enum Workflow {
     Replay(Replay),
     /// Draw the steps of a composite tool as a Mermaid flowchart.
     Graph(Graph),
+    /// List the runs of composite tools that the running host keeps.
+    List(ListRuns),
+    /// Show one run: what it waits for, and what happened so far.
+    Show(ShowRun),
+    /// Cancel a run.
+    Cancel(CancelRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListRuns {
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowRun {
+    /// Its id, as `list` shows it; the beginning is enough.
+    pub id: String,
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelRun {
+    /// Its id, as `list` shows it; the beginning is enough.
+    pub id: String,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The one place that prints: results to standard output, everything else to standard error.
 
+pub(crate) mod runs;
 pub(crate) mod search;
 
 use std::{

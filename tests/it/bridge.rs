@@ -92,7 +92,7 @@ impl Asked<'_> {
     }
 
     /// The params of a modern client's next try.
-    fn retry(&self, answer: &Value) -> Value {
+    pub(crate) fn retry(&self, answer: &Value) -> Value {
         let answers: serde_json::Map<_, _> =
             self.questions.iter().map(|(_, key)| (key.clone(), answer.clone())).collect();
         let mut params = self.params.clone();

@@ -7,4 +7,4 @@ mod forgotten;
 mod question;
 mod resume;
 mod sse;
-mod wire;
+pub(crate) mod wire;

@@ -11,6 +11,7 @@ mod failures;
 mod guests;
 mod loops;
 mod results;
+mod resume;
 mod scheduling;
 mod steps;
 mod templates;

@@ -124,6 +124,8 @@ pub enum ServerMessage {
     /// Wants an answer, for ten minutes at most; the time of the call stands still meanwhile. Dropping `reply` answers "method
     /// not found". `reply` closes when the server withdraws its request or the call ends.
     Request { request: Request, reply: oneshot::Sender<Reply> },
+    /// A question of the host's own, which no backend sends: the client knows it by `number`, today and after a restart.
+    Question { number: u64, request: Request, reply: oneshot::Sender<Reply> },
 }
 
 /// Where the events of one call go; bounded by its maker.

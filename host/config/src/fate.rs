@@ -120,6 +120,7 @@ const TABLE: &[Row] = &[
     // Backends get less than they hoped for, never more.
     warned("passthroughHeaders", LATER),
     honoured("plugins"),
+    honoured("runs"),
     warned("server.bytesInFlight", "each request and reply is bounded, their sum is not yet"),
     honoured("server"),
     honoured("stateDir"),

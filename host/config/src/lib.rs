@@ -55,6 +55,7 @@ pub use section::{
         StrategyType, TokenExchangeConfig, UpstreamInjectConfig, XaaConfig,
     },
     plugin::{GrantsConfig, LimitsConfig, PluginConfig},
+    runs::RunsConfig,
     server::ServerConfig,
     telemetry::{AuditConfig, TelemetryConfig},
 };

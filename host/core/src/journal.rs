@@ -1,6 +1,6 @@
 //! What a run of a workflow was told by its host, in order. A run is a function of that: told the same again, it does the same.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub enum Event {
     Ended { call: u64, outcome: Outcome },
     /// The run asked for something that is answered at once.
     Told { question: Question, answer: RawJson },
+    /// The run does not want the outcome of that call any more. Nothing is told again of it.
+    GivenUp { call: u64 },
 }
 
 /// A call that takes time.
@@ -69,7 +71,44 @@ pub enum Question {
 /// Takes down the events of one run while it goes on.
 pub trait Recorder: Send + Sync {
     fn record(&self, event: &Event);
+
+    /// The run has nothing to do until one of its calls ends.
+    ///
+    /// - `open`: the calls that have not, in no order
+    fn rests(&self, open: &[u64]) {
+        let _ = open;
+    }
 }
+
+/// Names one run, everywhere and for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub [u8; 16]);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunId({self})")
+    }
+}
+
+impl FromStr for RunId {
+    type Err = InvalidRunId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRunId> {
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+        number.map(|number| Self(number.to_be_bytes())).ok_or_else(|| InvalidRunId(text.to_owned()))
+    }
+}
+
+/// A text that names no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no id of a run: those are 32 hexadecimal digits")]
+pub struct InvalidRunId(String);
 
 /// A run that was told what another was told, and did something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,10 +129,31 @@ impl fmt::Display for HostCall {
             Self::Sample { request, .. } => format!("has the client's model write {}", request.as_str()),
             Self::Sleep(milliseconds) => format!("waits for {milliseconds} ms"),
         };
-        match text.char_indices().nth(SHOWN) {
-            Some((cut, _)) => write!(f, "{}…", &text[..cut]),
-            None => f.write_str(&text),
-        }
+        f.write_str(&cut(&text))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Called(Ok(result)) | Self::Sampled(Ok(result)) => result.as_str().to_owned(),
+            Self::Called(Err(error)) => format!("not done: {error}"),
+            Self::Sampled(Err(error)) | Self::Elicited(Err(error)) => format!("not asked: {error}"),
+            Self::Elicited(Ok(Elicited::Accepted(answer))) => format!("answered {}", answer.as_str()),
+            Self::Elicited(Ok(Elicited::Declined)) => "declined".to_owned(),
+            Self::Elicited(Ok(Elicited::Cancelled)) => "cancelled".to_owned(),
+            Self::Elicited(Ok(Elicited::TimedOut)) => "nobody answered in time".to_owned(),
+            Self::Slept => "waited".to_owned(),
+        };
+        f.write_str(&cut(&text))
+    }
+}
+
+/// `text`, without what is beyond [`SHOWN`].
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", &text[..cut]).into(),
+        None => text.into(),
     }
 }
 
@@ -114,6 +174,7 @@ impl fmt::Display for Event {
             Self::Began { what, .. } => what.fmt(f),
             Self::Ended { call, .. } => write!(f, "waits for its call {}", call + 1),
             Self::Told { question, .. } => question.fmt(f),
+            Self::GivenUp { call } => write!(f, "gives up its call {}", call + 1),
         }
     }
 }

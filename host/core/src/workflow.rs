@@ -21,11 +21,25 @@ pub trait Workflow: Send + Sync {
     /// The tool that it is. Blocking: at most the component's limits.
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError>;
 
+    /// What it is made of.
+    fn source(&self) -> &WorkflowSource;
+
     /// Whether it tells how far it is. Where it does not, somebody else has to.
     fn reports_progress(&self) -> bool;
 
     /// Runs it once; the result is a tool result as the protocol has it. Dropping the future ends the run and its open calls.
     fn run(self: Arc<Self>, run: NewRun) -> BoxFuture<'static, Result<RawJson, WorkflowError>>;
+}
+
+/// What a workflow is made of: from the same, a run that is told the same does the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowSource {
+    /// SHA-256 of the component's bytes, hexadecimal.
+    pub component: Arc<str>,
+    /// JSON text.
+    pub config: Arc<str>,
+    /// What an interpreter interprets: JSON text.
+    pub document: Option<Arc<str>>,
 }
 
 /// What a run begins with.
@@ -107,12 +121,14 @@ impl WorkflowError {
 /// What a running workflow reaches of the host: all that it learns of the outside comes through here.
 ///
 /// The futures belong to nobody: they run on tasks of their own while the workflow computes, and end when they are dropped.
+/// Each call has a number of its own within the run, the same each time the run is told again.
 pub trait World: Send + Sync {
     /// Calls a tool under the identity of the client and within the grant.
     ///
     /// - `arguments`: a JSON object
     fn call(
         &self,
+        number: u64,
         tool: String,
         arguments: RawJson,
         timeout: Option<Duration>,
@@ -129,6 +145,7 @@ pub trait World: Send + Sync {
     /// - `schema`: JSON Schema of the answer
     fn elicit(
         &self,
+        number: u64,
         message: String,
         schema: RawJson,
         timeout: Option<Duration>,
@@ -139,6 +156,7 @@ pub trait World: Send + Sync {
     /// - `request`: the `params` of `sampling/createMessage`
     fn sample(
         &self,
+        number: u64,
         request: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, InteractionError>>;
@@ -146,7 +164,7 @@ pub trait World: Send + Sync {
     /// Tells the client how far the run is.
     fn progress(&self, done: f64, total: Option<f64>, message: String);
 
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+    fn sleep(&self, number: u64, time: Duration) -> BoxFuture<'static, ()>;
 
     /// Milliseconds since the Unix epoch.
     fn now(&self) -> u64;

@@ -1,44 +1,44 @@
 //! Composite tools: workflows of the configuration among the tools of the backends. To its client a run is a call like any
 //! other; its own calls pass the way of clients' calls.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
-use tracing::{info, warn};
-use vmcp_backend::{EventSender, ServerMessage};
+use tracing::warn;
+use vmcp_backend::EventSender;
 use vmcp_core::{
-    call::Reply,
+    call::{CallError, Reply},
     capability::{Kind, NameRule},
     catalog::{Catalog, Entry, Hidden},
     id::BackendId,
+    journal::RunId,
     json::RawJson,
     with_cause,
-    workflow::{InteractionError, NewRun, ToolCallError, WorkflowError},
+    workflow::{InteractionError, ToolCallError},
 };
 use vmcp_mcp::{
     bridge::{self, input},
-    envelope::{Notification, Request},
     era::Era,
     error::RpcError,
-    meta::{PROGRESS_TOKEN, RequestMeta},
+    meta::RequestMeta,
     object::Object,
 };
-use vmcp_workflow::{Asked, Budget, Composite, Outside, Run};
+use vmcp_workflow::{
+    Asked, Budget, Composite, Outside, Rests,
+    runs::{RunHead, RunRecord},
+};
 
 use crate::{
     admission::admit,
-    authored,
     definition::{self, Prepared},
     forward::{Brought, Stopped},
     gateway::Gateway,
-    parked::{Answer, Binding, OpenCall},
+    live::Live,
+    parked::{Binding, OpenCall, Progress, Resumed, StateRefusal},
     router::{Caller, Client, Incoming, Target, outgoing},
     rules::BackendRules,
+    runs::{self, Begun, Rejoined},
+    seat::Seat,
 };
 
 /// Composite tools that run inside each other.
@@ -126,11 +126,12 @@ fn entry(Prepared { capability, arguments, .. }: Prepared) -> Entry {
 
 /// What a run is part of.
 #[derive(Clone)]
-struct Within {
+pub(crate) struct Within {
     /// The composite tools that run, the outermost first.
-    chain: Vec<Arc<str>>,
+    pub(crate) chain: Vec<Arc<str>>,
     /// Of the run that began this one.
-    budget: Option<Arc<Budget>>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) head: Arc<RunHead>,
 }
 
 impl Gateway {
@@ -149,17 +150,20 @@ impl Gateway {
         if !arguments.as_bytes().starts_with(b"{") {
             return Err(RpcError::invalid_params("`arguments` is no object"));
         }
-        let token = meta.progress_token;
-        let inner = caller.in_workflow();
-        let capabilities = caller.profile(Era::Legacy).capabilities;
-        let within = Within { chain: Vec::new(), budget: None };
-        let run = |events, token| self.run(inner, &composite, arguments, events, token, within);
+        let name = composite.name.clone();
         let stopped = match era {
-            Era::Legacy => Stopped::Answered(run(events, token).await),
+            Era::Legacy => {
+                let running = async {
+                    let live = self.begin_run(caller.in_workflow(), composite, arguments);
+                    // A request begins one run.
+                    let _ = caller.run.set(live.head.id);
+                    self.follow(live, caller, events, meta.progress_token, HashMap::new()).await
+                };
+                Stopped::Answered(admit(&caller.identity, CALL, &name, &BackendId::composite(), running).await)
+            }
             Era::Modern => {
-                let binding = Binding::new(&caller.identity, &BackendId::composite(), CALL, &composite.name);
-                let begin = || OpenCall::begin_with(|messages| run(messages, token.clone()));
-                self.call_with_stops(brought, &binding, &capabilities, token.as_ref(), &events, begin).await?
+                let round = Round { caller, composite, arguments, token: meta.progress_token, events: &events };
+                self.run_in_rounds(round, brought).await?
             }
         };
         Ok(match stopped {
@@ -171,88 +175,82 @@ impl Gateway {
         })
     }
 
-    /// One run, on a task of its own: it goes on while its client is away to answer. Dropped, it ends with all its calls.
-    ///
-    /// - `token`: where progress goes, if anywhere
-    fn run(
-        &self,
-        caller: Caller,
-        composite: &Arc<Composite>,
-        arguments: RawJson,
-        events: EventSender,
-        token: Option<RawJson>,
-        within: Within,
-    ) -> impl Future<Output = Answer> + Send + 'static {
-        let (gateway, composite) = (self.shared(), composite.clone());
-        let identity = caller.identity.clone();
-        let budget = Arc::new(match &within.budget {
-            Some(budget) => budget.nested(composite.limits),
-            None => Budget::new(composite.limits),
-        });
-        let mut chain = within.chain;
-        chain.push(composite.name.clone());
-        let name = composite.name.clone();
-        let answer = async move {
-            let outside = Arc::new(Outer { gateway, caller, events, token, chain, budget: budget.clone() });
-            let world = Run::new(&composite, budget.clone(), outside);
-            info!(composite = &*composite.name, "workflow started");
-            let began = Instant::now();
-            let run = composite
-                .workflow
-                .clone()
-                .run(NewRun { recorder: composite.recorder.clone(), ..NewRun::new(arguments, Arc::new(world)) });
-            let ended = tokio::select! {
-                ended = run => ended,
-                () = budget.time_is_up() => {
-                    let limit = format!("it may take {:?}, waits for answers not counted", composite.limits.wall_time);
-                    Err(WorkflowError::OverBudget { workflow: composite.workflow.label().to_owned(), limit })
+    /// A run of a modern client, which makes its call again with each answer.
+    async fn run_in_rounds(&self, round: Round<'_>, brought: Brought) -> Result<Stopped, RpcError> {
+        let Round { caller, composite, arguments, token, events } = round;
+        let capabilities = caller.profile(Era::Legacy).capabilities;
+        let binding = Binding::new(&caller.identity, &BackendId::composite(), CALL, &composite.name);
+        let Brought { state, responses } = brought;
+        // A client that knows beforehand what it will be asked may bring its answers at once.
+        let beforehand = if state.is_none() { responses.clone() } else { Object::default() };
+        let mut open = match state {
+            None => {
+                let live = self.begin_run(caller.in_workflow(), composite, arguments);
+                self.open_run(live, 0, caller, token.clone(), HashMap::new())
+            }
+            Some(state) => {
+                let ticket = self.parked.read(&state, &binding)?;
+                match self.parked.resume_here(&ticket, &responses, &binding)? {
+                    Some(Resumed::GoOn(open)) => open,
+                    Some(Resumed::Ask(result)) => return Ok(Stopped::Asks(result)),
+                    None => {
+                        let answers = runs::answers(&responses);
+                        match self
+                            .rejoin(RunId(ticket.handle), &caller.in_workflow())
+                            .await
+                            .map_err(StateRefusal::tell)?
+                        {
+                            Rejoined::Over(result) => {
+                                return Ok(Stopped::Answered(Ok((Era::Legacy, Reply::Result(result)))));
+                            }
+                            Rejoined::Goes(live) => self.open_run(live, ticket.round, caller, token.clone(), answers),
+                        }
+                    }
                 }
-            };
-            let took = began.elapsed();
-            let result = match ended {
-                Ok(result) => {
-                    info!(composite = &*composite.name, ?took, "workflow completed");
-                    result
-                }
-                Err(error) => {
-                    warn!(composite = &*composite.name, ?took, error = with_cause(&error), "workflow failed");
-                    authored::tool_result(Era::Legacy, &error.for_client(), None, true)
-                }
-            };
-            Ok((Era::Legacy, Reply::Result(result)))
+            }
         };
-        #[expect(clippy::disallowed_methods, reason = "ended by `Ended`")]
-        let task = Ended(tokio::spawn(answer));
-        async move {
-            let mut task = task;
-            let answer = async {
-                (&mut task.0).await.unwrap_or_else(|error| {
-                    let message = format!("the run was ended: {error}");
-                    Ok((Era::Legacy, Reply::Result(authored::tool_result(Era::Legacy, &message, None, true))))
-                })
-            };
-            admit(&identity, CALL, &name, &BackendId::composite(), answer).await
+        let mut progress = open.go_on(events, &capabilities, token.as_ref()).await?;
+        while !beforehand.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&beforehand) {
+            progress = open.go_on(events, &capabilities, token.as_ref()).await?;
         }
+        match progress {
+            Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
+            Progress::Done(answer) => Ok(Stopped::Answered(answer)),
+        }
+    }
+
+    /// The call of a modern client that is the run `live`.
+    fn open_run(
+        &self,
+        live: Arc<Live>,
+        round: u32,
+        caller: &Caller,
+        token: Option<RawJson>,
+        answers: HashMap<u64, Reply>,
+    ) -> OpenCall {
+        let (identity, name) = (caller.identity.clone(), live.head.tool.clone());
+        OpenCall::of_run(live.clone(), round, |messages| {
+            let following = self.follow(live, caller, messages, token, answers);
+            async move { admit(&identity, CALL, &name, &BackendId::composite(), following).await }
+        })
     }
 }
 
-/// A task that ends when nobody waits for it.
-struct Ended(JoinHandle<Answer>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// One request of a modern client that runs a composite tool.
+struct Round<'a> {
+    caller: &'a Caller,
+    composite: Arc<Composite>,
+    arguments: RawJson,
+    token: Option<RawJson>,
+    events: &'a EventSender,
 }
 
 /// What one run reaches.
-struct Outer {
-    gateway: Arc<Gateway>,
-    caller: Caller,
-    events: EventSender,
-    token: Option<RawJson>,
-    chain: Vec<Arc<str>>,
-    budget: Arc<Budget>,
+pub(crate) struct Outer {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) caller: Caller,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) within: Within,
 }
 
 impl Outside for Outer {
@@ -262,12 +260,21 @@ impl Outside for Outer {
         arguments: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
-        let (gateway, caller, events) = (self.gateway.clone(), self.caller.clone(), self.events.clone());
-        if tool.backend().is_composite() {
-            let within = Within { chain: self.chain.clone(), budget: Some(self.budget.clone()) };
-            return Box::pin(async move { gateway.run_inside(caller, &tool, arguments, events, within).await });
-        }
-        Box::pin(async move { gateway.call_from_workflow(&caller, tool, arguments, timeout, events).await })
+        let (gateway, caller, seat) = (self.gateway.clone(), self.caller.clone(), self.seat.clone());
+        Box::pin(async move { gateway.call_from_workflow(&caller, tool, arguments, timeout, seat.events()).await })
+    }
+
+    fn nested(
+        &self,
+        number: u64,
+        tool: Arc<Entry>,
+        arguments: RawJson,
+        rests: Rests,
+        began_before: bool,
+    ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
+        let (gateway, caller, seat) = (self.gateway.clone(), self.caller.clone(), self.seat.clone());
+        let call = Nested { number, tool, arguments, rests, began_before, within: self.within.clone() };
+        Box::pin(async move { gateway.run_inside(caller, call, seat).await })
     }
 
     fn tools(&self) -> Vec<Arc<Entry>> {
@@ -280,68 +287,50 @@ impl Outside for Outer {
 
     fn ask(
         &self,
+        number: u64,
         method: &'static str,
         params: RawJson,
-        patience: Option<Duration>,
+        patience: Duration,
     ) -> BoxFuture<'static, Result<Asked, InteractionError>> {
         let capabilities = self.caller.profile(Era::Legacy).capabilities;
         let asked = input::Asked { method: method.to_owned(), params: Some(params) };
-        let (events, longest) = (self.events.clone(), self.gateway.input_timeout);
-        let waiting = self.budget.pause();
+        let (seat, waiting) = (self.seat.clone(), self.within.budget.pause());
+        let number = runs::question_number(self.within.head.id, number);
         Box::pin(async move {
             let _waiting = waiting;
             if asked.lacking(&capabilities).is_some() {
                 return Err(InteractionError::Unsupported(format!("the client does not offer `{method}`")));
             }
-            let (reply, answered) = oneshot::channel();
-            // The id is no word: where questions have keys, each gets one of its own.
-            let request = Request { id: RawJson::of(&0), method: asked.method, params: asked.params };
-            // Nobody listens only when the client is gone, which ends this run too.
-            let _ = events.send(ServerMessage::Request { request, reply }).await;
-            match timeout(patience.unwrap_or(longest).min(longest), answered).await {
-                Ok(Ok(Reply::Result(answer))) => Ok(Asked::Answered(answer)),
-                Ok(Ok(Reply::Error(error))) => {
-                    let said = Object::parse_lenient(Some(&error)).get_string("message").unwrap_or_default();
-                    Err(InteractionError::Other(format!("the client answered `{method}` with an error: {said}")))
-                }
-                Ok(Err(_)) => {
-                    Err(InteractionError::Unsupported(format!("the client cannot be asked for `{method}` now")))
-                }
-                Err(_) => Ok(Asked::TimedOut),
-            }
+            seat.ask(number, &asked, patience).await
         })
     }
 
+    fn patience(&self) -> Duration {
+        self.gateway.input_timeout
+    }
+
     fn progress(&self, done: f64, total: Option<f64>, message: String) {
-        let Some(token) = &self.token else { return };
-        let mut params = Object::from([(PROGRESS_TOKEN, token.clone()), ("progress", number(done))]);
-        if let Some(total) = total {
-            params.set("total", number(total));
+        // Only the outermost run is what the client asked for.
+        if self.within.chain.len() == 1 {
+            self.seat.progress(done, total, &message);
         }
-        params.set("message", RawJson::of(&message));
-        let notification = Notification { method: "notifications/progress".into(), params: Some(params.to_json()) };
-        // A client that does not keep up hears of later progress.
-        let _ = self.events.try_send(ServerMessage::Notification(notification));
     }
 }
 
-/// A whole number without a fraction.
-#[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is within range")]
-fn number(value: f64) -> RawJson {
-    const LARGEST: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() <= LARGEST { RawJson::of(&(value as i64)) } else { RawJson::of(&value) }
+/// A composite tool that a run calls.
+struct Nested {
+    number: u64,
+    tool: Arc<Entry>,
+    arguments: RawJson,
+    rests: Rests,
+    began_before: bool,
+    within: Within,
 }
 
 impl Gateway {
     /// A composite tool that another one calls.
-    async fn run_inside(
-        &self,
-        caller: Caller,
-        tool: &Entry,
-        arguments: RawJson,
-        events: EventSender,
-        within: Within,
-    ) -> Result<RawJson, ToolCallError> {
+    async fn run_inside(&self, caller: Caller, nested: Nested, seat: Arc<Seat>) -> Result<RawJson, ToolCallError> {
+        let Nested { number, tool, arguments, rests, began_before, within } = nested;
         let name = &tool.capability.original_name;
         let chain = || within.chain.join("` → `");
         if within.chain.contains(name) {
@@ -351,8 +340,35 @@ impl Gateway {
             let message = format!("{MAX_DEPTH} composite tools may run inside each other, and do: `{}`", chain());
             return Err(ToolCallError::OverBudget(message));
         }
-        let composite = self.composites.get(name).ok_or_else(|| ToolCallError::UnknownTool(name.to_string()))?;
-        match self.run(caller, composite, arguments, events, None, within).await {
+        let composite = self.composites.get(name).ok_or_else(|| ToolCallError::UnknownTool(name.to_string()))?.clone();
+        let earlier = match began_before {
+            true => self.runs.store.child(within.head.id, number).await,
+            false => Ok(None),
+        };
+        let earlier = earlier.map_err(|error| ToolCallError::Unavailable(error.to_string()))?;
+        if let Some(RunRecord { result: Some(result), .. }) = earlier {
+            return Ok(result);
+        }
+        let begun = match earlier {
+            Some(record) => Begun::Before(record),
+            None => Begun::Now(arguments, Some((within.head.clone(), number))),
+        };
+        let (budget, chain) = (within.budget.nested(composite.limits), within.chain);
+        let identity = caller.identity.clone();
+        let prepared = self.prepare(caller, composite, begun, seat, budget, chain).await;
+        let (running, past) = prepared.map_err(ToolCallError::Other)?;
+        let desk = running.log.desk().clone();
+        let rests = |is_resting: bool| rests.set(is_resting, desk.wake());
+        let answer = async {
+            let ended = running.to_its_end(past, rests, std::future::pending).await;
+            // Only an outermost run is laid aside.
+            let ended = ended.ok_or_else(|| CallError::Unavailable {
+                backend: BackendId::composite(),
+                reason: "it was laid aside".to_owned(),
+            })?;
+            Ok((Era::Legacy, Reply::Result(self.ended(&running, ended))))
+        };
+        match admit(&identity, CALL, name, &BackendId::composite(), answer).await {
             Ok((_, Reply::Result(result))) => Ok(result),
             Ok((_, Reply::Error(error))) => Err(ToolCallError::Refused(error)),
             Err(error) => Err(ToolCallError::Other(with_cause(&error))),

@@ -177,8 +177,8 @@ impl Gateway {
 
 /// What a modern client's request brings of an earlier round.
 pub(crate) struct Brought {
-    state: Option<RawJson>,
-    responses: Object,
+    pub(crate) state: Option<RawJson>,
+    pub(crate) responses: Object,
 }
 
 impl Brought {

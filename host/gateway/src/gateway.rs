@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_backend::{Backend, BackendState, Transport};
 use vmcp_core::{capability::Kind, catalog::Catalog, extension::ConflictResolver, id::BackendId};
 use vmcp_mcp::envelope::Notification;
-use vmcp_workflow::Composite;
+use vmcp_workflow::{Composite, runs::RunStore};
 
 use crate::{
     aggregator::{AggregateError, Offer},
@@ -25,6 +25,7 @@ use crate::{
     parked::ParkedCalls,
     refresh,
     rules::Rules,
+    runs::{self, Revive, Runs},
     seal::Sealer,
     session::{LogLevel, Session, Sessions},
     subscriptions::Subscriptions,
@@ -52,6 +53,11 @@ pub struct GatewayOptions {
     /// Shows `find_tool` and `call_tool` in place of all tools.
     pub tool_search: Option<Arc<ToolSearch>>,
     pub composites: Vec<Arc<Composite>>,
+    /// Where their runs are kept.
+    pub runs: Arc<dyn RunStore>,
+    /// How long a run waits for its client.
+    pub run_lifetime: Duration,
+    pub revive: Arc<Revive>,
     /// Whether one backend that is down makes the whole host not ready.
     pub all_or_nothing: bool,
 }
@@ -85,6 +91,7 @@ pub struct Gateway {
     pub(crate) tool_search: Option<Arc<ToolSearch>>,
     /// By the names that clients know.
     pub(crate) composites: IndexMap<Arc<str>, Arc<Composite>>,
+    pub(crate) runs: Runs,
     /// For runs, which outlive the requests that began them.
     me: Weak<Self>,
     all_or_nothing: bool,
@@ -160,7 +167,7 @@ impl Gateway {
             departed,
             departures: Mutex::new(Some(departures)),
             waiting_tasks: WaitingTasks::default(),
-            parked: ParkedCalls::new(options.sealer.clone(), options.input_timeout),
+            parked: ParkedCalls::new(options.sealer.clone(), options.input_timeout, options.run_lifetime),
             input_timeout: options.input_timeout,
             sealer: options.sealer,
             nudge: Notify::new(),
@@ -171,6 +178,7 @@ impl Gateway {
             log_level: watch::Sender::new(None),
             tool_search: options.tool_search,
             composites: options.composites.into_iter().map(|one| (one.name.clone(), one)).collect(),
+            runs: Runs::new(options.runs, options.revive),
             all_or_nothing: options.all_or_nothing,
             catalog: ArcSwap::default(),
             standing: watch::Sender::new(Standing::Waiting),
@@ -198,6 +206,9 @@ impl Gateway {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(aggregating));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_sessions(self.clone())));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(refresh::sweep_parked(self.clone())));
+        if !self.composites.is_empty() {
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(runs::keep_going(self.clone())));
+        }
         if let Some(departures) = self.departures.lock().expect("no panic while locked").take() {
             let forgetting = refresh::forget_departed(self.clone(), departures);
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(forgetting));

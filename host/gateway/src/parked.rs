@@ -19,6 +19,7 @@ use vmcp_backend::{EventSender, ServerMessage};
 use vmcp_core::{
     call::{CallError, Reply},
     id::{BackendId, Identity},
+    journal::RunId,
     json::RawJson,
 };
 use vmcp_mcp::{
@@ -34,6 +35,8 @@ use vmcp_mcp::{
 };
 
 use crate::{
+    live::Live,
+    runs::question_key,
     seal::{Purpose, Sealer},
     session::Owner,
 };
@@ -74,6 +77,8 @@ pub(crate) struct OpenCall {
     round: u32,
     /// Until when it waits for the present answers; asking again does not prolong that.
     until: Option<Instant>,
+    /// The run of a composite tool that it is, if it is one.
+    run: Option<Arc<Live>>,
 }
 
 /// A call under way at its backend. Dropped, it is cancelled there.
@@ -109,9 +114,20 @@ impl OpenCall {
         Self::begin(begin(sender), messages)
     }
 
+    /// The call whose answer is what becomes of `run`.
+    ///
+    /// - `round`: how often its client was asked before
+    pub(crate) fn of_run<A: Future<Output = Answer> + Send + 'static>(
+        run: Arc<Live>,
+        round: u32,
+        follow: impl FnOnce(EventSender) -> A,
+    ) -> Self {
+        Self { run: Some(run), round, ..Self::begin_with(follow) }
+    }
+
     /// A call that the backend takes only after the client has done what was gathered.
     pub(crate) fn to_be_made(gathering: Gathering) -> Self {
-        Self { running: None, gathering, replies: BTreeMap::new(), round: 0, until: None }
+        Self { running: None, gathering, replies: BTreeMap::new(), round: 0, until: None, run: None }
     }
 
     /// Whether the backend has begun to work on it.
@@ -146,6 +162,16 @@ impl OpenCall {
                         if let Some(notification) = for_round(notification, *round, token) {
                             // A client that is gone drops the whole call.
                             let _ = events.send(ServerMessage::Notification(notification)).await;
+                        }
+                    }
+                    // The client hands the word back with its answer.
+                    ServerMessage::Question { number, request: Request { method, params, .. }, reply } => {
+                        let word = RawJson::of(&question_key(number));
+                        let key = gathering.ask(Some(&word), Asked { method, params }, capabilities)?;
+                        replies.insert(key, reply);
+                        if !is_gathering {
+                            is_gathering = true;
+                            gathered.as_mut().reset(tokio::time::Instant::now() + GATHERING);
                         }
                     }
                     // What is no input gets no answer: the backend learns that nobody offers it.
@@ -219,6 +245,7 @@ pub(crate) fn salt() -> String {
 pub(crate) struct ParkedCalls {
     sealer: Arc<Sealer>,
     lifetime: Duration,
+    run_lifetime: Duration,
     table: Mutex<HashMap<Handle, OpenCall>>,
 }
 
@@ -234,22 +261,28 @@ pub(crate) enum Resumed {
 
 impl ParkedCalls {
     /// - `lifetime`: how long a call waits for its client
-    pub(crate) fn new(sealer: Arc<Sealer>, lifetime: Duration) -> Self {
-        Self { sealer, lifetime, table: Mutex::default() }
+    /// - `run_lifetime`: how long the run of a composite tool does
+    pub(crate) fn new(sealer: Arc<Sealer>, lifetime: Duration, run_lifetime: Duration) -> Self {
+        Self { sealer, lifetime, run_lifetime, table: Mutex::default() }
     }
 
     /// Lays `call` aside; the result that asks the client for what the backend wants.
     pub(crate) fn park(&self, call: OpenCall, binding: &Binding) -> Result<RawJson, RpcError> {
-        self.park_as(*uuid::Uuid::new_v4().as_bytes(), call, binding)
+        let handle = call.run.as_ref().map_or_else(|| *uuid::Uuid::new_v4().as_bytes(), |run| run.head.id.0);
+        self.park_as(handle, call, binding)
     }
 
     fn park_as(&self, handle: Handle, mut call: OpenCall, binding: &Binding) -> Result<RawJson, RpcError> {
         call.round += 1;
         let until = *call.until.get_or_insert_with(|| Instant::now() + self.lifetime);
-        let left = until.saturating_duration_since(Instant::now());
-        let ticket = Ticket { handle, round: call.round, expires: unix_seconds(left) };
+        let lifetime = match &call.run {
+            Some(_) => self.run_lifetime,
+            None => until.saturating_duration_since(Instant::now()),
+        };
+        let ticket = Ticket { handle, round: call.round, expires: unix_seconds(lifetime) };
         let state = self.sealer.seal(Purpose::RequestState, &ticket.write(binding));
         let result = call.gathering.input_required(&state);
+        let run = call.run.clone();
         let mut table = self.lock();
         if table.len() >= MAX_PARKED {
             let message =
@@ -257,7 +290,39 @@ impl ParkedCalls {
             return Err(RpcError::new(INTERNAL_ERROR, message));
         }
         table.insert(handle, call);
+        drop(table);
+        if let Some(run) = run {
+            // From now on there is a client that may come back.
+            run.keep();
+            if run.rests() {
+                self.let_go(run.head.id);
+            }
+        }
         Ok(result)
+    }
+
+    /// Forgets the call that is this run: it rests, and is taken up again from where it is kept.
+    pub(crate) fn let_go(&self, run: RunId) {
+        let let_go = self.lock().remove(&run.0);
+        // What it holds is dropped outside the lock.
+        drop(let_go);
+    }
+
+    /// What `state` says.
+    ///
+    /// # Errors
+    /// When the state is none of this host's, not for this call, or too old.
+    pub(crate) fn read(&self, state: &RawJson, binding: &Binding) -> Result<Ticket, RpcError> {
+        let read = || {
+            let text = state.as_string().ok_or(StateRefusal::Forged)?;
+            let opened = self.sealer.open(Purpose::RequestState, &text).map_err(|_| StateRefusal::Forged)?;
+            let ticket = Ticket::read(&opened, binding)?;
+            if ticket.expires < unix_seconds(Duration::ZERO) {
+                return Err(StateRefusal::Expired);
+            }
+            Ok(ticket)
+        };
+        read().map_err(StateRefusal::tell)
     }
 
     /// Takes up the call that `state` stands for, with the client's answers.
@@ -265,30 +330,32 @@ impl ParkedCalls {
     /// # Errors
     /// When the state is none of this host's, not for this call, used or too old, or its call has ended.
     pub(crate) fn resume(&self, state: &RawJson, responses: &Object, binding: &Binding) -> Result<Resumed, RpcError> {
-        let (handle, mut call) = self.take(state, binding).map_err(|refusal| {
-            warn!(%refusal, "refused a `requestState`");
-            RpcError::invalid_params(format!("`requestState`: {refusal}; make the call anew without it"))
-        })?;
-        if call.take_answers(responses) {
-            call.until = None;
-            return Ok(Resumed::GoOn(call));
-        }
-        debug!("answers are missing or do not fit, asking again");
-        self.park_as(handle, call, binding).map(Resumed::Ask)
+        let ticket = self.read(state, binding)?;
+        self.resume_here(&ticket, responses, binding)?.ok_or_else(|| StateRefusal::Ended.tell())
     }
 
-    fn take(&self, state: &RawJson, binding: &Binding) -> Result<(Handle, OpenCall), StateRefusal> {
-        let text = state.as_string().ok_or(StateRefusal::Forged)?;
-        let opened = self.sealer.open(Purpose::RequestState, &text).map_err(|_| StateRefusal::Forged)?;
-        let ticket = Ticket::read(&opened, binding)?;
-        if ticket.expires < unix_seconds(Duration::ZERO) {
-            return Err(StateRefusal::Expired);
+    /// The same for a state that was read; `None` when there is no such call.
+    pub(crate) fn resume_here(
+        &self,
+        ticket: &Ticket,
+        responses: &Object,
+        binding: &Binding,
+    ) -> Result<Option<Resumed>, RpcError> {
+        let Some(mut call) = self.take(ticket).map_err(StateRefusal::tell)? else { return Ok(None) };
+        if call.take_answers(responses) {
+            call.until = None;
+            return Ok(Some(Resumed::GoOn(call)));
         }
+        debug!("answers are missing or do not fit, asking again");
+        self.park_as(ticket.handle, call, binding).map(Resumed::Ask).map(Some)
+    }
+
+    fn take(&self, ticket: &Ticket) -> Result<Option<OpenCall>, StateRefusal> {
         let mut table = self.lock();
         match table.get(&ticket.handle) {
-            None => Err(StateRefusal::Ended),
+            None => Ok(None),
             Some(call) if call.round != ticket.round => Err(StateRefusal::Used),
-            Some(_) => Ok((ticket.handle, table.remove(&ticket.handle).ok_or(StateRefusal::Ended)?)),
+            Some(_) => Ok(table.remove(&ticket.handle)),
         }
     }
 
@@ -314,7 +381,7 @@ impl ParkedCalls {
 
 /// Why a `requestState` is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum StateRefusal {
+pub(crate) enum StateRefusal {
     #[error("it was not made by this host")]
     Forged,
     #[error("it belongs to another call or client")]
@@ -325,13 +392,23 @@ enum StateRefusal {
     Used,
     #[error("the call it belongs to has ended")]
     Ended,
+    #[error("the call it belongs to goes on, for another client or at another host; try again later")]
+    Busy,
+}
+
+impl StateRefusal {
+    /// As the client is told.
+    pub(crate) fn tell(self) -> RpcError {
+        warn!(refusal = %self, "refused a `requestState`");
+        RpcError::invalid_params(format!("`requestState`: {self}; make the call anew without it"))
+    }
 }
 
 /// What a `requestState` says.
 #[derive(Debug, PartialEq, Eq)]
-struct Ticket {
-    handle: Handle,
-    round: u32,
+pub(crate) struct Ticket {
+    pub(crate) handle: Handle,
+    pub(crate) round: u32,
     /// Seconds since 1970.
     expires: u64,
 }

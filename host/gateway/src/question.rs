@@ -74,9 +74,22 @@ impl Session {
         if !self.can_answer(request) {
             return None;
         }
-        let id = self.questions.open(reply)?;
+        let id = self.questions.open(None, reply)?;
+        Some(self.question(id, request))
+    }
+
+    /// The same for a question of the host's own, which has its `number` already.
+    pub fn ask_as(self: &Arc<Self>, number: u64, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Question> {
+        if !self.can_answer(request) {
+            return None;
+        }
+        let id = self.questions.open(Some(number), reply)?;
+        Some(self.question(id, request))
+    }
+
+    fn question(self: &Arc<Self>, id: u64, request: &Request) -> Question {
         let message = write_request(&RawJson::of(&id), &request.method, request.params.as_ref());
-        Some(Question { session: self.clone(), id, message })
+        Question { session: self.clone(), id, message }
     }
 
     /// Whether the client said that it answers such requests: `sampling` for `sampling/createMessage`, and so on.
@@ -90,12 +103,13 @@ impl Session {
         Object::parse_lenient(Some(&self.capabilities)).get(capability).is_some()
     }
 
-    /// Takes a response of the client; false when it answers nothing that was asked.
-    pub fn answer(&self, response: Response) -> bool {
-        let id = response.id.and_then(|id| id.as_str().parse().ok());
-        let reply = id.and_then(|id| self.questions.take(id));
+    /// Takes a response of the client; gives one back that answers nothing that was asked.
+    pub fn answer(&self, response: Response) -> Option<Response> {
+        let id = response.id.as_ref().and_then(|id| id.as_str().parse().ok());
+        let Some(reply) = id.and_then(|id| self.questions.take(id)) else { return Some(response) };
         // The backend may have gone at this very moment; then nobody wants the answer.
-        reply.map(|reply| drop(reply.send(response.reply))).is_some()
+        let _ = reply.send(response.reply);
+        None
     }
 }
 
@@ -123,13 +137,15 @@ impl Drop for Question {
 }
 
 impl Questions {
-    fn open(&self, reply: oneshot::Sender<Reply>) -> Option<u64> {
+    fn open(&self, number: Option<u64>, reply: oneshot::Sender<Reply>) -> Option<u64> {
         let mut table = self.lock();
         if table.open.len() >= MAX_OPEN {
             return None;
         }
-        table.last_id += 1;
-        let id = table.last_id;
+        let id = number.unwrap_or_else(|| {
+            table.last_id += 1;
+            table.last_id
+        });
         table.open.insert(id, reply);
         Some(id)
     }
@@ -186,9 +202,9 @@ mod tests {
         let (one, two) = (session(), session());
         let (reply, answered) = oneshot::channel();
         let question = one.ask(&request("7"), reply).unwrap();
-        assert!(!two.answer(response(1)), "another session's answer is nobody's");
-        assert!(one.answer(response(1)));
-        assert!(!one.answer(response(1)), "a question is answered once");
+        assert!(two.answer(response(1)).is_some(), "another session's answer is nobody's");
+        assert!(one.answer(response(1)).is_none());
+        assert!(one.answer(response(1)).is_some(), "a question is answered once");
         assert_eq!(answered.await.unwrap(), Reply::Result(RawJson::of(&"yes")));
         assert_eq!(question.withdrawal(), None);
     }
@@ -202,7 +218,7 @@ mod tests {
         assert!(told.starts_with(br#"{"jsonrpc":"2.0","method":"notifications/cancelled""#), "{told:?}");
         drop(question);
         assert!(answered.await.is_err());
-        assert!(!session.answer(response(1)));
+        assert!(session.answer(response(1)).is_some());
     }
 
     #[test]

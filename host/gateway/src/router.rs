@@ -2,7 +2,10 @@
 //!
 //! All depends on the catalog that the request began with, so a new one never changes it midway.
 
-use std::{str::FromStr, sync::Arc};
+use std::{
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderName, HeaderValue};
 use vmcp_backend::{Backend, BackendState, ClientProfile, EventSender};
@@ -11,6 +14,7 @@ use vmcp_core::{
     capability::Kind,
     catalog::{Catalog, Entry},
     id::{BackendId, Identity, ViewId},
+    journal::RunId,
     json::RawJson,
 };
 use vmcp_mcp::{
@@ -44,6 +48,8 @@ pub struct Caller {
     pub identity: Identity,
     pub view: ViewId,
     pub client: Client,
+    /// The run of a composite tool that the request began, once it has.
+    pub run: Arc<OnceLock<RunId>>,
 }
 
 /// What the client behind a request is.
@@ -67,7 +73,12 @@ pub enum Client {
 
 impl Caller {
     pub fn legacy(session: Arc<Session>) -> Self {
-        Self { identity: session.identity.clone(), view: session.view.clone(), client: Client::Legacy(session) }
+        Self {
+            identity: session.identity.clone(),
+            view: session.view.clone(),
+            client: Client::Legacy(session),
+            run: Arc::default(),
+        }
     }
 
     /// The client behind a modern request.
@@ -75,7 +86,18 @@ impl Caller {
         let level = incoming.meta.log_level.as_ref().and_then(RawJson::as_string);
         let log_level = level.and_then(|level| LogLevel::parse(&level));
         let capabilities = incoming.meta.client_capabilities.clone().unwrap_or_else(|| Object::default().to_json());
-        Self { identity, view: ViewId::default(), client: Client::Modern { log_level, capabilities } }
+        Self {
+            identity,
+            view: ViewId::default(),
+            client: Client::Modern { log_level, capabilities },
+            run: Arc::default(),
+        }
+    }
+
+    /// A client that is away, as workflows see it.
+    pub(crate) fn absent(identity: Identity, log_level: Option<LogLevel>, capabilities: RawJson) -> Self {
+        let client = Client::Workflow { log_level, capabilities };
+        Self { identity, view: ViewId::default(), client, run: Arc::default() }
     }
 
     /// The client as a backend of era `to` is to see it.

@@ -147,6 +147,11 @@ impl Session {
         }
     }
 
+    /// Whether it is found by its id, and not by its connection.
+    pub fn is_listed(&self) -> bool {
+        self.listing.is_some()
+    }
+
     fn touch(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(now, Ordering::Relaxed);

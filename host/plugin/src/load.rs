@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use vmcp_core::{
     extension::{ComponentConfigProblem, ComponentDescription, ConflictResolver},
     ranking::RankingStrategy,
-    workflow::Workflow,
+    workflow::{Workflow, WorkflowSource},
 };
 
 use crate::{
@@ -55,6 +55,7 @@ pub struct Component(Arc<Loaded>);
 
 struct Loaded {
     callee: Callee,
+    grants: Grants,
     limits: Limits,
     digest: String,
     description: ComponentDescription,
@@ -102,6 +103,7 @@ impl PluginEngine {
         let description = component::describe(&callee, &component)?;
         Ok(Component(Arc::new(Loaded {
             callee,
+            grants: source.grants,
             limits,
             digest,
             description,
@@ -146,6 +148,20 @@ impl Component {
     /// What the component says of itself.
     pub fn description(&self) -> &ComponentDescription {
         &self.0.description
+    }
+
+    /// Other bytes in its place: with its name, its grants and its limits. Blocking.
+    ///
+    /// - `origin`: where they are from, for messages
+    pub fn replaced(&self, bytes: Vec<u8>, origin: &str) -> Result<Self, PluginError> {
+        self.0.callee.engine.load(ComponentSource {
+            name: self.name().to_owned(),
+            bytes: bytes.into(),
+            origin: origin.to_owned(),
+            sha256: None,
+            grants: self.0.grants.clone(),
+            limits: self.0.limits,
+        })
     }
 
     /// Hex sha256 of the component's bytes.
@@ -207,8 +223,11 @@ impl Component {
             callee: Callee { allowance: limits.allowance(WORKFLOW_TIME), ..self.0.callee.clone() },
             indices,
             label: self.label(),
-            config: config.to_string(),
-            document,
+            source: WorkflowSource {
+                component: self.0.digest.as_str().into(),
+                config: config.to_string().into(),
+                document,
+            },
             reports_progress: self.0.reports_progress,
         }))
     }

@@ -58,10 +58,12 @@ struct Track {
     ends_with_past: bool,
     recorder: Option<Arc<dyn Recorder>>,
     divergence: Option<Divergence>,
+    /// What is dropped from now on is dropped with the run.
+    is_over: bool,
 }
 
-/// Makes a call: nothing happens before.
-pub(crate) type Make = Box<dyn FnOnce() -> BoxFuture<'static, Outcome> + Send>;
+/// Makes the call of this number: nothing happens before.
+pub(crate) type Make = Box<dyn FnOnce(u64) -> BoxFuture<'static, Outcome> + Send>;
 
 /// A call whose outcome was not handed over.
 struct Open {
@@ -82,9 +84,17 @@ impl Sequencer {
     /// - `ends_with_past`: whether doing more than the past has is a divergence
     pub(crate) fn new(recorder: Option<Arc<dyn Recorder>>, past: Vec<Event>, ends_with_past: bool) -> (Self, HandOver) {
         let (sender, done) = mpsc::unbounded_channel();
-        let (open, past) = (HashMap::new(), past.into());
-        let track =
-            Arc::new(Mutex::new(Track { open, done: sender, past, ends_with_past, recorder, divergence: None }));
+        let past = past.into_iter().filter(|event| !matches!(event, Event::GivenUp { .. })).collect();
+        let track = Track {
+            open: HashMap::new(),
+            done: sender,
+            past,
+            ends_with_past,
+            recorder,
+            divergence: None,
+            is_over: false,
+        };
+        let track = Arc::new(Mutex::new(track));
         (Self { next_call: 0, track: track.clone() }, HandOver { track, done })
     }
 
@@ -149,6 +159,13 @@ impl Track {
         }
     }
 
+    fn rests(&self) {
+        if let Some(recorder) = &self.recorder {
+            let open: Vec<_> = self.open.keys().copied().collect();
+            recorder.rests(&open);
+        }
+    }
+
     fn diverge(&mut self, recorded: String, now: String) {
         self.divergence.get_or_insert(Divergence { recorded, now });
     }
@@ -176,7 +193,7 @@ impl Track {
 impl Open {
     fn make(&mut self, call: u64, done: &mpsc::UnboundedSender<(u64, Outcome)>) {
         let Some(make) = self.unmade.take() else { return };
-        let (made, done) = (make(), done.clone());
+        let (made, done) = (make(call), done.clone());
         #[expect(clippy::disallowed_methods, reason = "ended when `Pending` is dropped")]
         let task = tokio::spawn(async move {
             // Nobody listens only when the run is over.
@@ -195,9 +212,14 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let open = lock(&self.track).open.remove(&self.call);
-        if let Some(task) = open.and_then(|open| open.task) {
+        let mut track = lock(&self.track);
+        let Some(open) = track.open.remove(&self.call) else { return };
+        if let Some(task) = open.task {
             task.abort();
+        }
+        // In the past nothing was made, and all of it is taken down already.
+        if !track.is_over && track.past.is_empty() {
+            track.record(&Event::GivenUp { call: self.call });
         }
     }
 }
@@ -217,6 +239,7 @@ impl HandOver {
     ) -> wasmtime::Result<R> {
         // A budget of the runtime that is used up must not look as if the component waited.
         let mut run = pin!(tokio::task::unconstrained(run));
+        let _over = Over(self.track.clone());
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         poll_fn(|context| {
@@ -263,7 +286,10 @@ impl HandOver {
         }
         track.make_unfinished();
         loop {
-            let Poll::Ready(Some((call, outcome))) = self.done.poll_recv(context) else { return Poll::Pending };
+            let Poll::Ready(Some((call, outcome))) = self.done.poll_recv(context) else {
+                track.rests();
+                return Poll::Pending;
+            };
             // A call that was given up meanwhile is gone.
             if let Some(open) = track.open.remove(&call) {
                 track.record(&Event::Ended { call, outcome: outcome.clone() });
@@ -281,6 +307,15 @@ impl HandOver {
             }
             (_, result) => result,
         }
+    }
+}
+
+/// Dropped before the run, of which nothing is taken down any more then.
+struct Over(Arc<Mutex<Track>>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        lock(&self.0).is_over = true;
     }
 }
 

@@ -11,9 +11,14 @@ use std::{
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
-use vmcp_core::{capability::Kind, catalog::Catalog, json::RawJson};
-use vmcp_gateway::{Gateway, router::Incoming};
-use vmcp_mcp::error::RpcError;
+use vmcp_core::{
+    capability::Kind,
+    catalog::Catalog,
+    journal::{InvalidRunId, RunId},
+    json::RawJson,
+};
+use vmcp_gateway::{Gateway, router::Incoming, runs::CancelError};
+use vmcp_mcp::error::{INTERNAL_ERROR, RpcError};
 
 use crate::stream::{self, StreamOptions};
 
@@ -30,11 +35,18 @@ pub const TOOLS: &str = "vmcp/tools";
 /// Every backend and how it is.
 pub const STATUS: &str = "vmcp/status";
 
+/// All runs of composite tools that are kept.
+pub const RUNS: &str = "vmcp/runs";
+/// One run with all that is known of it; `params.id` names it.
+pub const RUN: &str = "vmcp/run";
+/// Cancels the run that `params.id` names.
+pub const CANCEL_RUN: &str = "vmcp/run/cancel";
+
 /// Answers one of the owner's requests.
 pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<RawJson, RpcError> {
     let catalog = async || {
         let catalog = gateway.catalog().await;
-        catalog.map_err(|error| RpcError::new(vmcp_mcp::error::INTERNAL_ERROR, error.to_string()))
+        catalog.map_err(|error| RpcError::new(INTERNAL_ERROR, error.to_string()))
     };
     match incoming.method.as_str() {
         CATALOG => Ok(RawJson::of(&describe(&*catalog().await?))),
@@ -48,8 +60,29 @@ pub(crate) async fn answer(gateway: &Gateway, incoming: &Incoming) -> Result<Raw
             "search": gateway.tool_search().map(|search| search.status()),
             "backends": gateway.status(),
         }))),
+        RUNS => {
+            let runs = gateway.run_list().await.map_err(|error| RpcError::new(INTERNAL_ERROR, error))?;
+            Ok(RawJson::of(&json!({ "runs": runs })))
+        }
+        RUN => {
+            let run = named_run(incoming)?;
+            match gateway.run_view(run).await.map_err(|error| RpcError::new(INTERNAL_ERROR, error))? {
+                Some(view) => Ok(RawJson::of(&view)),
+                None => Err(RpcError::invalid_params(CancelError::Unknown(run).to_string())),
+            }
+        }
+        CANCEL_RUN => {
+            let run = named_run(incoming)?;
+            gateway.cancel_run(run).await.map_err(|error| RpcError::invalid_params(error.to_string()))?;
+            Ok(RawJson::of(&json!({ "id": run.to_string() })))
+        }
         method => Err(RpcError::method_not_found(method)),
     }
+}
+
+fn named_run(incoming: &Incoming) -> Result<RunId, RpcError> {
+    let id = incoming.params.get_string("id").unwrap_or_default();
+    id.parse().map_err(|error: InvalidRunId| RpcError::invalid_params(error.to_string()))
 }
 
 /// The catalog for people and scripts.

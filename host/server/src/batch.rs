@@ -42,7 +42,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the client's revision has no batches, or this is none.
-    pub(crate) fn begin(gateway: &Arc<Gateway>, session: &Arc<Session>, text: &Bytes) -> Result<Self, RpcError> {
+    pub(crate) async fn begin(gateway: &Arc<Gateway>, session: &Arc<Session>, text: &Bytes) -> Result<Self, RpcError> {
         if session.revision > Revision::V2025_03_26 {
             let reason =
                 format!("revision {} of this session has no batches; send one message at a time", session.revision);
@@ -60,7 +60,7 @@ impl Batch {
             match member {
                 Ok(Message::Request(request)) => batch.start(gateway, session, request),
                 Ok(Message::Notification(notification)) => take_notification(gateway, session, &notification),
-                Ok(Message::Response(response)) => take_answer(session, response),
+                Ok(Message::Response(response)) => take_answer(gateway, session, response).await,
                 Err(error) => batch.ready.push(reply::envelope_error(&error)),
             }
         }

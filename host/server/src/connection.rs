@@ -98,7 +98,7 @@ impl Connection {
             Ok(Message::Request(request)) => self.answer(request).await,
             Ok(Message::Notification(notification)) => self.notice(&notification),
             Ok(Message::Response(response)) => match self.session() {
-                Some(session) => take_answer(&session, response),
+                Some(session) => take_answer(&self.gateway, &session, response).await,
                 None => warn!("a client answered before it was asked anything"),
             },
             Err(error) => self.send(reply::envelope_error(&error)).await,
@@ -217,7 +217,7 @@ impl Connection {
 
     async fn take_batch(self: &Arc<Self>, text: &Bytes) {
         let begun = match self.session() {
-            Some(session) => Batch::begin(&self.gateway, &session, text),
+            Some(session) => Batch::begin(&self.gateway, &session, text).await,
             None => Err(RpcError::new(INVALID_REQUEST, "a batch needs a session: send `initialize` first")),
         };
         match begun {

@@ -16,6 +16,7 @@ use vmcp_gateway::{
     Gateway,
     question::Question,
     router::{Caller, Client, Incoming},
+    runs::EarlierRequest,
     session::Session,
 };
 use vmcp_mcp::{
@@ -64,6 +65,24 @@ impl Exchange {
         Self { id, caller, outcome, events, questions: Vec::new(), done: None }
     }
 
+    /// A request that an earlier connection or process was asked, taken up again.
+    pub(crate) fn rejoin(gateway: Arc<Gateway>, session: Arc<Session>, request: EarlierRequest) -> Self {
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let (id, caller) = (request.id.clone(), Caller::legacy(session.clone()));
+        let of_request = (caller.clone(), id.clone());
+        let outcome = Box::pin(async move {
+            let (caller, id) = of_request;
+            let going_on = gateway.answer_to_earlier(&request, &caller, sender);
+            until_cancelled(&gateway, &session, &caller, &id, going_on).await
+        });
+        Self { id, caller, outcome, events, questions: Vec::new(), done: None }
+    }
+
+    /// Notes that the client hears of it over the stream of this number.
+    pub(crate) fn goes_over(&self, gateway: &Gateway, stream: u64) {
+        gateway.note_stream(&self.caller, stream, &self.id);
+    }
+
     /// Waits for the next thing to happen. Not to be called again after the outcome.
     pub(crate) async fn next(&mut self) -> Happening {
         loop {
@@ -102,7 +121,12 @@ impl Exchange {
                     }
                 }
                 ServerMessage::Request { request, reply } => {
-                    if let Some(message) = self.ask(&request, reply) {
+                    if let Some(message) = self.ask(None, &request, reply) {
+                        return Happening::Message(message);
+                    }
+                }
+                ServerMessage::Question { number, request, reply } => {
+                    if let Some(message) = self.ask(Some(number), &request, reply) {
                         return Happening::Message(message);
                     }
                 }
@@ -121,12 +145,17 @@ impl Exchange {
     }
 
     /// The question for the client. `None` when it cannot be asked: dropping `reply` tells the backend.
-    fn ask(&mut self, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Bytes> {
+    ///
+    /// - `number`: of a question of the host's own
+    fn ask(&mut self, number: Option<u64>, request: &Request, reply: oneshot::Sender<Reply>) -> Option<Bytes> {
         let Client::Legacy(session) = &self.caller.client else { return None };
         if self.done.is_some() {
             return None;
         }
-        let question = session.ask(request, reply)?;
+        let question = match number {
+            Some(number) => session.ask_as(number, request, reply)?,
+            None => session.ask(request, reply)?,
+        };
         let message = question.message.clone();
         self.questions.push(question);
         Some(message)
@@ -144,9 +173,13 @@ fn poll_withdrawn(questions: &mut Vec<Question>, cx: &mut Context<'_>) -> Poll<B
 }
 
 /// Takes a client's answer to something that a backend asked it.
-pub(crate) fn take_answer(session: &Session, response: Response) {
+pub(crate) async fn take_answer(gateway: &Gateway, session: &Arc<Session>, response: Response) {
     let id = response.id.clone();
-    if !session.answer(response) {
+    let is_taken = match session.answer(response) {
+        None => true,
+        Some(unasked) => gateway.answer_earlier(session, unasked).await,
+    };
+    if !is_taken {
         let id = id.as_ref().map_or("null", RawJson::as_str);
         warn!(id, "a client answered what its session was not asked, or what is withdrawn; nobody gets the answer");
     }
@@ -173,10 +206,24 @@ async fn run(
     let Client::Legacy(session) = &caller.client else {
         return gateway.request(&caller, incoming, events).await;
     };
-    let in_flight = session.begin(&id).map_err(|refusal| RpcError::new(INVALID_REQUEST, refusal.to_string()))?;
+    until_cancelled(&gateway, session, &caller, &id, gateway.request(&caller, incoming, events)).await
+}
+
+/// The outcome of a request of a session, unless its client takes it back.
+async fn until_cancelled(
+    gateway: &Gateway,
+    session: &Arc<Session>,
+    caller: &Caller,
+    id: &RawJson,
+    outcome: impl Future<Output = Result<Reply, RpcError>>,
+) -> Result<Reply, RpcError> {
+    let in_flight = session.begin(id).map_err(|refusal| RpcError::new(INVALID_REQUEST, refusal.to_string()))?;
     tokio::select! {
-        outcome = gateway.request(&caller, incoming, events) => outcome,
-        () = in_flight.cancelled.cancelled() => Err(RpcError::new(CANCELLED, "the request was cancelled")),
+        outcome = outcome => outcome,
+        () = in_flight.cancelled.cancelled() => {
+            gateway.cancel_run_of(caller);
+            Err(RpcError::new(CANCELLED, "the request was cancelled"))
+        }
     }
 }
 
@@ -208,7 +255,7 @@ mod tests {
         assert!(poll_withdrawn(&mut questions, cx).is_pending());
         drop(given_up);
         let answer = Response { id: Some(RawJson::of(&3)), reply: Reply::Result(RawJson::of(&"yes")) };
-        take_answer(&session, answer);
+        assert!(session.answer(answer).is_none());
         assert!(answered.await.is_ok());
         let Poll::Ready(message) = poll_withdrawn(&mut questions, cx) else { panic!("the first is withdrawn") };
         assert!(message.starts_with(br#"{"jsonrpc":"2.0","method":"notifications/cancelled""#), "{message:?}");

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request as HttpRequest, response::Response, serve::ListenerExt};
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -113,7 +114,7 @@ async fn route(front: Arc<Front>, request: HttpRequest) -> Response {
 async fn endpoint(front: Arc<Front>, request: HttpRequest) -> Response {
     match *request.method() {
         Method::POST => post::post(front, request).await,
-        Method::GET => listen(&front, request.headers()),
+        Method::GET => listen(&front, request.headers()).await,
         Method::DELETE => end_session(&front, request.headers()).await,
         _ => wrong_method("GET, POST, DELETE", "use POST, GET or DELETE"),
     }
@@ -128,7 +129,7 @@ pub(crate) fn session_of(front: &Front, headers: &HeaderMap) -> Option<Result<Ar
 }
 
 /// The stream of a session for what is not part of a request's answer, or a stream that broke; a page for browsers.
-fn listen(front: &Arc<Front>, headers: &HeaderMap) -> Response {
+async fn listen(front: &Arc<Front>, headers: &HeaderMap) -> Response {
     if !headers::has_media_type(headers, &header::ACCEPT, &["text/event-stream"]) {
         if headers::has_media_type(headers, &header::ACCEPT, &["text/html"]) {
             return page::about(front);
@@ -150,6 +151,11 @@ fn listen(front: &Arc<Front>, headers: &HeaderMap) -> Response {
         Some(last) => {
             let last = EventId::parse(last);
             if let Some(response) = last.and_then(|last| streaming::resume(front, &session, last)) {
+                return response;
+            }
+            if let Some(last) = last.filter(|last| last.stream.kind == StreamKind::Request)
+                && let Some(response) = streaming::reopen(front, &session, last).boxed().await
+            {
                 return response;
             }
             // A request's stream cannot be told from one that never was. But for what belongs to no request a new stream

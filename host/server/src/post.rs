@@ -56,7 +56,7 @@ pub(crate) async fn post(front: Arc<Front>, request: HttpRequest) -> Response {
     match envelope::parse(&body) {
         Ok(Message::Request(request)) => answer(front, &headers, request).await,
         Ok(Message::Notification(notification)) => notice(&front, &headers, &notification),
-        Ok(Message::Response(response)) => take(&front, &headers, response),
+        Ok(Message::Response(response)) => take(&front, &headers, response).boxed().await,
         Err(error) => reply::json(StatusCode::BAD_REQUEST, reply::envelope_error(&error)),
     }
 }
@@ -194,7 +194,7 @@ async fn batch(front: Arc<Front>, headers: &HeaderMap, text: &Bytes) -> Response
             return fail(StatusCode::BAD_REQUEST, &RpcError::new(INVALID_REQUEST, reason));
         }
     };
-    let mut batch = match Batch::begin(&front.gateway, &session, text) {
+    let mut batch = match Batch::begin(&front.gateway, &session, text).await {
         Ok(batch) => batch,
         Err(error) => return fail(StatusCode::BAD_REQUEST, &error),
     };
@@ -225,10 +225,10 @@ fn notice(front: &Front, headers: &HeaderMap, notification: &Notification) -> Re
 }
 
 /// An answer to what a backend asked.
-fn take(front: &Front, headers: &HeaderMap, response: Answer) -> Response {
+async fn take(front: &Front, headers: &HeaderMap, response: Answer) -> Response {
     match session_of(front, headers) {
         Some(Ok(session)) => {
-            take_answer(&session, response);
+            take_answer(&front.gateway, &session, response).await;
             reply::json(StatusCode::ACCEPTED, Body::empty())
         }
         Some(Err(error)) => refused(StatusCode::NOT_FOUND, error.message),

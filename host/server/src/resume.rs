@@ -91,21 +91,18 @@ impl Streams {
     /// - `is_primed`: whether it begins with an event that carries nothing but an id to come back with
     pub(crate) fn open(&self, session: &Arc<str>, kind: StreamKind, is_primed: bool) -> Arc<Stream> {
         let name = StreamName { kind, number: rand::random() };
-        let mut table = self.lock();
-        let of_session = table.sessions.entry(session.clone()).or_default();
-        let stream = Arc::new(Stream {
-            name,
-            session: session.clone(),
-            log: Mutex::default(),
-            changed: Notify::new(),
-            counts: [of_session.bytes.clone(), self.bytes.clone()],
-        });
-        of_session.streams.push_back(stream.clone());
-        drop(table);
+        let stream = self.lock().add(session, name, StreamLog::default(), &self.bytes);
         if is_primed {
             self.append(&stream, sse::priming_event);
         }
         stream
+    }
+
+    /// A stream that another process opened, from after the event `last` on; `None` when it is open already.
+    pub(crate) fn reopen(&self, session: &Arc<str>, last: EventId) -> Option<Arc<Stream>> {
+        let mut table = self.lock();
+        let is_open = table.sessions.get(session).is_some_and(|of_session| of_session.has(last.stream));
+        (!is_open).then(|| table.add(session, last.stream, StreamLog::after(last.seq), &self.bytes))
     }
 
     /// The stream `name` of the session, if it is still kept.
@@ -209,8 +206,26 @@ impl Streams {
 
 impl Table {
     fn has(&self, stream: &Stream) -> bool {
-        let of_session = self.sessions.get(&stream.session);
-        of_session.is_some_and(|of_session| of_session.streams.iter().any(|kept| kept.name == stream.name))
+        self.sessions.get(&stream.session).is_some_and(|of_session| of_session.has(stream.name))
+    }
+
+    fn add(
+        &mut self,
+        session: &Arc<str>,
+        name: StreamName,
+        log: StreamLog,
+        all_bytes: &Arc<AtomicUsize>,
+    ) -> Arc<Stream> {
+        let of_session = self.sessions.entry(session.clone()).or_default();
+        let stream = Arc::new(Stream {
+            name,
+            session: session.clone(),
+            log: Mutex::new(log),
+            changed: Notify::new(),
+            counts: [of_session.bytes.clone(), all_bytes.clone()],
+        });
+        of_session.streams.push_back(stream.clone());
+        stream
     }
 
     fn remove_oldest_finished(&mut self) {
@@ -230,6 +245,11 @@ impl Table {
 }
 
 impl Stream {
+    /// By which the host knows it.
+    pub(crate) fn number(&self) -> u64 {
+        self.name.number
+    }
+
     /// Begins to read after the event `after`, or from the start. Who read before reads no more. `None` when there is no
     /// such event.
     pub(crate) fn read(self: &Arc<Self>, after: Option<u64>) -> Option<Reader> {
@@ -305,6 +325,10 @@ impl Drop for Stream {
 }
 
 impl OfSession {
+    fn has(&self, name: StreamName) -> bool {
+        self.streams.iter().any(|stream| stream.name == name)
+    }
+
     /// The oldest finished stream, if there are more than are kept.
     fn surplus(&self) -> Option<StreamName> {
         let mut finished = self.streams.iter().filter(|stream| stream.lock().is_finished());

@@ -88,6 +88,11 @@ pub(crate) enum Step {
 }
 
 impl StreamLog {
+    /// One that goes on after the event `last`, and has none yet.
+    pub(crate) fn after(last: u64) -> Self {
+        Self { first: last.saturating_add(1), ..Self::default() }
+    }
+
     /// Number of the event that is pushed next.
     pub(crate) fn next_seq(&self) -> u64 {
         self.first + self.events.len() as u64

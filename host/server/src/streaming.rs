@@ -148,6 +148,9 @@ pub(crate) fn resumable(front: &Arc<Front>, session: &Session, source: Source, f
     // Clients of earlier revisions may take an event without data for a broken message.
     let is_primed = session.revision >= Revision::V2025_11_25;
     let stream = front.streams.open(&session.id, kind, is_primed);
+    if let Source::Exchange(Some(exchange)) = &source {
+        exchange.goes_over(&front.gateway, stream.number());
+    }
     for message in first {
         front.streams.push(&stream, message);
     }
@@ -160,6 +163,17 @@ pub(crate) fn resumable(front: &Arc<Front>, session: &Session, source: Source, f
 pub(crate) fn resume(front: &Front, session: &Session, last: EventId) -> Option<Response> {
     let stream = front.streams.find(&session.id, last.stream)?;
     stream.read(Some(last.seq)).map(reading).map(event_stream)
+}
+
+/// The stream that the event `last` was on, when an earlier process opened it for the run of a composite tool: it goes on with
+/// what that asks and comes to.
+pub(crate) async fn reopen(front: &Arc<Front>, session: &Arc<Session>, last: EventId) -> Option<Response> {
+    let request = front.gateway.earlier_request(session, last.stream.number).await?;
+    let stream = front.streams.reopen(&session.id, last)?;
+    let exchange = Exchange::rejoin(front.gateway.clone(), session.clone(), request);
+    let reader = stream.read(None).expect("every stream can be read from its start");
+    front.tasks.spawn(keep(front.clone(), stream, Source::Exchange(Some(Box::new(exchange)))));
+    Some(event_stream(reading(reader)))
 }
 
 /// Feeds a stream to its end, or until nobody has come back to it for the grace.

@@ -4,12 +4,14 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
+use tracing::warn;
 use vmcp_config::{ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PluginConfig, Problem, Rule};
 use vmcp_core::{
     extension::{ComponentConfigProblem, ConflictResolver},
     ranking::RankingStrategy,
 };
 use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
+use vmcp_workflow::runs::RunStore;
 
 use super::{backend_spec, cache_dir, configured_keys, user_folder};
 
@@ -40,6 +42,8 @@ pub(super) struct Components<'a> {
     carried: &'a Carried,
     pub(super) engine: Arc<PluginEngine>,
     plugins: BTreeMap<String, Component>,
+    /// Where the bytes of components go that runs may need after a restart.
+    pub(super) runs: Option<Arc<dyn RunStore>>,
 }
 
 impl<'a> Components<'a> {
@@ -47,7 +51,26 @@ impl<'a> Components<'a> {
     pub(super) fn load(loaded: &'a Loaded, carried: &'a Carried) -> anyhow::Result<Self> {
         let engine = engine(&loaded.config)?;
         let plugins = load_plugins(&engine, &loaded.config, carried)?;
-        Ok(Self { loaded, carried, engine, plugins })
+        Ok(Self { loaded, carried, engine, plugins, runs: None })
+    }
+
+    /// Keeps the bytes of `component`, which runs workflows, for runs that outlive the process.
+    ///
+    /// - `bytes`: those of a file that it alone is from
+    pub(super) fn keep(&self, component: &Component, bytes: Option<&[u8]>) {
+        let Some(runs) = self.runs.as_ref().filter(|runs| runs.is_durable()) else { return };
+        let name = component.name();
+        let of_plugin = || {
+            let plugin = self.loaded.config.plugins.iter().find(|plugin| plugin.name == name)?;
+            std::fs::read(&plugin.source).ok().map(Cow::Owned)
+        };
+        let bytes = bytes.map(Cow::Borrowed).or_else(of_plugin).or_else(|| self.carried.get(name).cloned());
+        match bytes.filter(|bytes| vmcp_plugin::digest(bytes) == component.digest()) {
+            Some(bytes) => runs.keep_component(component.digest(), &bytes),
+            None => {
+                warn!(component = name, "its file has changed since it was loaded: what runs need of it is not kept")
+            }
+        }
     }
 
     /// The component that `key` of the configuration names.
@@ -185,7 +208,7 @@ pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
     Ok(CheckedComponents {
         conflict_resolver: resolver.label().to_owned(),
         ranking: rankings.map(|rankings| rankings.chosen.label().to_owned()),
-        composite_tools: composites.iter().map(|composite| composite.name.to_string()).collect(),
+        composite_tools: composites.iter().map(|(composite, _)| composite.name.to_string()).collect(),
         loaded: components.plugins.iter().map(label).collect(),
     })
 }

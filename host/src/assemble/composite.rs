@@ -28,22 +28,23 @@ enum Place<'a> {
 }
 
 impl Components<'_> {
-    /// The composite tools of the configuration, each as its workflow describes it.
-    pub(super) fn composites(&self) -> anyhow::Result<Vec<Composite>> {
+    /// The composite tools of the configuration, each as its workflow describes it, with the component that runs it.
+    pub(super) fn composites(&self) -> anyhow::Result<Vec<(Composite, Component)>> {
         let config = &self.loaded.config;
         let entries = config.composite_tools.iter().enumerate().map(|(index, tool)| (tool, Place::Entry(index)));
         let files = config.composite_files.iter().map(|file| (&file.tool, Place::File(file)));
         entries.chain(files).map(|(tool, place)| self.composite(tool, place)).collect()
     }
 
-    fn composite(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<Composite> {
+    fn composite(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<(Composite, Component)> {
         let mut limits = BudgetLimits::default();
         let given = tool.timeout.map(GoDuration::as_duration).filter(|time| !time.is_zero());
         limits.wall_time = given.unwrap_or(limits.wall_time);
-        let (workflow, plugin) = match &tool.workflow {
+        let (workflow, component, plugin) = match &tool.workflow {
             None => {
                 limits.wall_time += MARGIN;
-                (self.interpreted(tool, place)?, None)
+                let (workflow, interpreter) = self.interpreted(tool, place)?;
+                (workflow, interpreter, None)
             }
             Some(named) => {
                 let (component, plugin) = self.workflow_component(tool, named)?;
@@ -51,7 +52,7 @@ impl Components<'_> {
                 limits.wall_time = given.or(of_plugin).unwrap_or(limits.wall_time);
                 let config = tool.config.clone().map_or_else(|| json!({}), Value::Object);
                 let workflow = component.workflow(&config, None);
-                (workflow.map_err(|error| self.refused(named, place, "/config", error))?, plugin)
+                (workflow.map_err(|error| self.refused(named, place, "/config", error))?, component, plugin)
             }
         };
         let definition = definition(&*workflow, tool)
@@ -67,7 +68,8 @@ impl Components<'_> {
                 .with_context(|| format!("`grants.tools` of the composite tool `{}`", tool.name))?,
         };
         info!(composite = tool.name, tools = patterns.unwrap_or(&definition.tools).join(", "), "may call");
-        Ok(Composite { name: tool.name.as_str().into(), workflow, definition, grant, limits, recorder: None })
+        let name = tool.name.as_str().into();
+        Ok((Composite { name, workflow, definition, grant, limits, recorder: None }, component))
     }
 
     /// Whether the config of `tool` fits the schema that its author declared.
@@ -87,10 +89,15 @@ impl Components<'_> {
     }
 
     /// A tool made of steps.
-    fn interpreted(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<Arc<dyn Workflow>> {
+    fn interpreted(
+        &self,
+        tool: &CompositeToolConfig,
+        place: Place<'_>,
+    ) -> anyhow::Result<(Arc<dyn Workflow>, Component)> {
         let interpreter = self.get(&format!("compositeTools[].steps` of `{}", tool.name), INTERPRETER)?;
+        self.keep(&interpreter, None);
         let workflow = interpreter.workflow(&json!({}), Some(&document(tool)));
-        workflow.map_err(|error| self.refused(INTERPRETER, place, "", error))
+        Ok((workflow.map_err(|error| self.refused(INTERPRETER, place, "", error))?, interpreter))
     }
 
     /// The component that runs `tool`: one of `plugins`, with its entry there, or a file.
@@ -101,7 +108,9 @@ impl Components<'_> {
     ) -> anyhow::Result<(Component, Option<&PluginConfig>)> {
         if !tool.names_file() {
             let plugin = self.loaded.config.plugins.iter().find(|plugin| plugin.name == named);
-            return Ok((self.get("compositeTools[].workflow", named)?, plugin));
+            let component = self.get("compositeTools[].workflow", named)?;
+            self.keep(&component, None);
+            return Ok((component, plugin));
         }
         if named.contains("://") {
             bail!("composite tool `{}`: this build loads components from files only, not from `{named}`", tool.name);
@@ -112,9 +121,11 @@ impl Components<'_> {
         let source = ComponentSource {
             sha256: tool.sha256.clone(),
             grants: Grants { wasi },
-            ..source(&tool.name, bytes.into(), named)
+            ..source(&tool.name, bytes.clone().into(), named)
         };
-        Ok((self.engine.load(source).map_err(with_hint)?, None))
+        let component = self.engine.load(source).map_err(with_hint)?;
+        self.keep(&component, Some(&bytes));
+        Ok((component, None))
     }
 
     /// What the component `name` says against what it was given, with the places in the file.

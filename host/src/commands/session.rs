@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 use vmcp_config::Loaded;
 use vmcp_host::{Host, HostBuilder, state_dir};
@@ -37,12 +37,23 @@ impl HostSession {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
         let loaded = super::load(path)?;
         if let Some((reader, writer)) = attach(&loaded).await? {
-            let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
-            let mut session = Self { reader, writer, next_id: 0, capabilities: json!({}), own: None };
+            let mut session = Self::over(reader, writer, None);
             session.check_config(path).await?;
             return Ok(session);
         }
         Self::start(loaded, |host| host).await
+    }
+
+    /// Speaks to the host that serves the configuration at `path`.
+    ///
+    /// # Errors
+    /// When none does.
+    pub(crate) async fn attach(path: &Path) -> anyhow::Result<Self> {
+        let loaded = super::load(path)?;
+        let Some((reader, writer)) = attach(&loaded).await? else { return Err(not_running(path)) };
+        let mut session = Self::over(reader, writer, None);
+        session.check_config(path).await?;
+        Ok(session)
     }
 
     /// Speaks to a host of its own that serves `loaded`.
@@ -62,8 +73,17 @@ impl HostSession {
             let _ = stream::serve(gateway, reader, writer, options, shutdown).await;
         });
         let (reader, writer) = tokio::io::split(ours);
-        let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
-        Ok(Self { reader, writer, next_id: 0, capabilities: json!({}), own: Some(host) })
+        Ok(Self::over(reader, writer, Some(host)))
+    }
+
+    /// A client that cannot be asked anything.
+    fn over(
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+        own: Option<Host>,
+    ) -> Self {
+        let reader = Box::new(BufReader::new(reader));
+        Self { reader, writer: Box::new(writer), next_id: 0, capabilities: json!({}), own }
     }
 
     /// Hosts of one `name` share a state folder: makes sure that the one that answers serves this very file.
@@ -177,17 +197,19 @@ async fn attach(_: &Loaded) -> anyhow::Result<Option<(tokio::io::Empty, tokio::i
     Ok(None)
 }
 
+fn not_running(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "no host is running for {0}\nhint: start it with 'vmcp-host serve -c {0}', or let the client start its own with \
+         'vmcp-host serve --stdio -c {0}'",
+        path.display()
+    )
+    .context(Failure::NotRunning)
+}
+
 /// Passes standard input and output through to the running host.
 pub(crate) async fn pass_through(path: &Path) -> anyhow::Result<ExitCode> {
     let loaded = super::load(path)?;
-    let Some((mut reader, mut writer)) = attach(&loaded).await? else {
-        return Err(anyhow!(
-            "no host is running for {0}\nhint: start it with 'vmcp-host serve -c {0}', or let the client start its own with \
-             'vmcp-host serve --stdio -c {0}'",
-            path.display()
-        )
-        .context(Failure::NotRunning));
-    };
+    let Some((mut reader, mut writer)) = attach(&loaded).await? else { return Err(not_running(path)) };
     let closed = CancellationToken::new();
     let to_host = async {
         let copied = tokio::io::copy(&mut tokio::io::stdin(), &mut writer).await;

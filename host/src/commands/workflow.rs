@@ -1,4 +1,6 @@
-//! `workflow`: composite tools in files, from the author's side.
+//! `workflow`: composite tools in files, from the author's side, and their runs, from the owner's.
+
+mod runs;
 
 use std::{
     fs,
@@ -35,6 +37,9 @@ pub(crate) async fn run(arguments: Workflow) -> anyhow::Result<ExitCode> {
         Workflow::Run(arguments) => run_file(&arguments).await,
         Workflow::Replay(arguments) => replay(&arguments).await,
         Workflow::Graph(arguments) => draw(&arguments),
+        Workflow::List(arguments) => runs::list(&arguments).await,
+        Workflow::Show(arguments) => runs::show(&arguments).await,
+        Workflow::Cancel(arguments) => runs::cancel(&arguments).await,
     }
 }
 

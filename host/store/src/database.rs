@@ -27,6 +27,8 @@ pub struct Format {
     pub application_id: i32,
     /// SQL of each step, oldest first. `PRAGMA user_version` counts those that a file has seen; released ones never change.
     pub migrations: &'static [&'static str],
+    /// Whether what was written outlives a power cut, and not only the process: each write then waits for the disk.
+    pub is_durable: bool,
 }
 
 /// Where a database lives.
@@ -184,7 +186,7 @@ fn open_file(path: &Path, format: &Format) -> Result<Connection, Refusal> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     check_owner(&connection, format)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "synchronous", if format.is_durable { "FULL" } else { "NORMAL" })?;
     connection.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     check_pages(&connection)?;
     ready(connection, format)

@@ -1,6 +1,7 @@
 //! How much one run may use of the host, beside its memory and its computing time.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -9,6 +10,9 @@ use std::{
 };
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use vmcp_core::journal::{Event, HostCall};
+
+use crate::{run::Unfinished, runs::TimedEvent};
 
 /// What one run may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,45 @@ struct Used {
 impl Budget {
     pub fn new(limits: BudgetLimits) -> Self {
         Self { limits, used: Arc::default(), parallel: parallel(limits), clock: Arc::default() }
+    }
+
+    /// For a run that was told `events` before: what it used then counts. Time in which no process had it does not.
+    pub fn resumed(limits: BudgetLimits, events: &[TimedEvent]) -> Self {
+        let budget = Self::new(limits);
+        budget.charge(events);
+        let mut time = Duration::ZERO;
+        let (mut questions, mut last) = (HashSet::new(), None);
+        for TimedEvent { at, event } in events {
+            if let Some(last) = last.filter(|_| questions.is_empty()) {
+                time += Duration::from_millis(at.saturating_sub(last));
+            }
+            last = Some(*at);
+            match event {
+                Event::Began { call, what: HostCall::Elicit { .. } | HostCall::Sample { .. } } => {
+                    questions.insert(*call);
+                }
+                Event::Ended { call, .. } | Event::GivenUp { call } => drop(questions.remove(call)),
+                _ => {}
+            }
+        }
+        budget.clock.lock().used_before = time;
+        budget
+    }
+
+    /// Counts the calls that `events` tell of, as far as they have ended: the others are counted when they are made again.
+    pub fn charge(&self, events: &[TimedEvent]) {
+        let (mut calls, mut questions) = (0, 0);
+        let unfinished = Unfinished::of(events);
+        for TimedEvent { event, .. } in events {
+            match event {
+                Event::Began { call, .. } if unfinished.contains(*call) => {}
+                Event::Began { what: HostCall::Tool { .. }, .. } => calls += 1,
+                Event::Began { what: HostCall::Elicit { .. } | HostCall::Sample { .. }, .. } => questions += 1,
+                _ => {}
+            }
+        }
+        self.used.calls.fetch_add(calls, Ordering::Relaxed);
+        self.used.questions.fetch_add(questions, Ordering::Relaxed);
     }
 
     /// For a run that another run begins: what it uses counts for both. It has turns of its own, since the other keeps one
@@ -113,6 +156,8 @@ struct WallClock {
 #[derive(Debug, Default)]
 struct Paused {
     pauses: u32,
+    /// By the run before it was taken up.
+    used_before: Duration,
     /// Of the present pauses, the first.
     since: Option<Instant>,
     before: Duration,
@@ -128,7 +173,7 @@ impl WallClock {
     /// What is left of `allowed`; none while it stands still.
     fn left(&self, allowed: Duration) -> Option<Duration> {
         let paused = self.lock();
-        let used = self.began.elapsed().saturating_sub(paused.before);
+        let used = (paused.used_before + self.began.elapsed()).saturating_sub(paused.before);
         paused.since.is_none().then(|| allowed.saturating_sub(used))
     }
 

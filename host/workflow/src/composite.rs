@@ -26,6 +26,17 @@ pub struct Composite {
 }
 
 impl Composite {
+    /// The same tool made of another workflow, which may call what that declares where the configuration does not say.
+    #[must_use]
+    pub fn made_of(&self, workflow: Arc<dyn Workflow>, definition: WorkflowDefinition) -> Self {
+        let grant = match &self.grant {
+            ToolGrant::Declared(_) => ToolGrant::Declared(definition.tools.clone()),
+            patterns @ ToolGrant::Patterns(_) => patterns.clone(),
+        };
+        let (name, limits, recorder) = (self.name.clone(), self.limits, self.recorder.clone());
+        Self { name, workflow, definition, grant, limits, recorder }
+    }
+
     /// The tool's definition, once all tools that it calls are in `catalog`.
     ///
     /// # Errors

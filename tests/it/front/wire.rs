@@ -14,14 +14,14 @@ use tokio::{
 use vmcp_tests::{host::WrittenHost, http, process::PATIENCE};
 
 /// A legacy client with a session.
-pub(super) struct Wire {
-    pub(super) url: String,
-    pub(super) session: String,
-    pub(super) revision: &'static str,
+pub(crate) struct Wire {
+    pub(crate) url: String,
+    pub(crate) session: String,
+    pub(crate) revision: &'static str,
 }
 
 impl Wire {
-    pub(super) async fn open(url: &str, revision: &'static str, capabilities: &Value) -> Self {
+    pub(crate) async fn open(url: &str, revision: &'static str, capabilities: &Value) -> Self {
         let answer = send("POST", url, &JSON, initialize(revision, capabilities).to_string()).await;
         let session = answer.header("mcp-session-id").expect("a session id").to_owned();
         assert_eq!(answer.json().await["result"]["protocolVersion"], revision);
@@ -31,17 +31,17 @@ impl Wire {
         wire
     }
 
-    pub(super) async fn post(&self, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, body: &Value) -> Answer {
         let headers = [&JSON[..], &self.headers()].concat();
         send("POST", &self.url, &headers, body.to_string()).await
     }
 
     /// Calls `tool` as request `id`, and wants to hear of its progress.
-    pub(super) async fn call(&self, id: u64, tool: &str, arguments: Value) -> Answer {
+    pub(crate) async fn call(&self, id: u64, tool: &str, arguments: Value) -> Answer {
         self.post(&call(id, tool, arguments)).await
     }
 
-    pub(super) async fn get(&self, last_event_id: Option<&str>) -> Answer {
+    pub(crate) async fn get(&self, last_event_id: Option<&str>) -> Answer {
         let mut headers = [&[("accept", "text/event-stream")], &self.headers()[..]].concat();
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
         send("GET", &self.url, &headers, "").await
@@ -52,22 +52,22 @@ impl Wire {
     }
 }
 
-pub(super) const JSON: [(&str, &str); 2] =
+pub(crate) const JSON: [(&str, &str); 2] =
     [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
 
-pub(super) fn initialize(revision: &str, capabilities: &Value) -> Value {
+pub(crate) fn initialize(revision: &str, capabilities: &Value) -> Value {
     let params = json!({ "protocolVersion": revision, "capabilities": capabilities,
         "clientInfo": { "name": "wire", "version": "1" } });
     json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "arguments are written where the call is")]
-pub(super) fn call(id: u64, tool: &str, arguments: Value) -> Value {
+pub(crate) fn call(id: u64, tool: &str, arguments: Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments, "_meta": { "progressToken": id } });
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
 }
 
-pub(super) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+pub(crate) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
     let (authority, path) = http::split_url(url);
     let mut sender = http::connect(authority).await.unwrap();
     let mut request = Request::builder().method(method).uri(path);
@@ -84,8 +84,8 @@ pub(super) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body
 }
 
 /// The answer to a request. Dropping it closes the connection.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: HeaderMap,
     body: Incoming,
     buffer: BytesMut,
@@ -93,44 +93,44 @@ pub(super) struct Answer {
 
 /// One event of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) id: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) retry: Option<String>,
-    pub(super) data: String,
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) retry: Option<String>,
+    pub(crate) data: String,
 }
 
 impl Event {
-    pub(super) fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{self:?}: {error}"))
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.id.as_deref().unwrap_or_else(|| panic!("no id: {self:?}"))
     }
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         self.header("content-type") == Some("text/event-stream")
     }
 
-    pub(super) async fn text(self) -> String {
+    pub(crate) async fn text(self) -> String {
         let collected = timeout(PATIENCE, self.body.collect()).await.expect("the body ends in time").unwrap();
         String::from_utf8(collected.to_bytes().to_vec()).unwrap()
     }
 
-    pub(super) async fn json(self) -> Value {
+    pub(crate) async fn json(self) -> Value {
         let text = self.text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
     }
 
     /// The next event, comments aside; `None` at the end of the stream.
-    pub(super) async fn try_event(&mut self) -> Option<Event> {
+    pub(crate) async fn try_event(&mut self) -> Option<Event> {
         loop {
             while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let text = self.buffer.split_to(end + 2);
@@ -158,12 +158,12 @@ impl Answer {
         }
     }
 
-    pub(super) async fn event(&mut self) -> Event {
+    pub(crate) async fn event(&mut self) -> Event {
         self.try_event().await.expect("the stream goes on")
     }
 
     /// The next message; events without data are passed over.
-    pub(super) async fn message(&mut self) -> Value {
+    pub(crate) async fn message(&mut self) -> Value {
         loop {
             let event = self.event().await;
             if !event.data.is_empty() {
@@ -173,7 +173,7 @@ impl Answer {
     }
 
     /// The next message that has this method, or is a reply for `""`.
-    pub(super) async fn wait_for(&mut self, method: &str) -> Value {
+    pub(crate) async fn wait_for(&mut self, method: &str) -> Value {
         loop {
             let message = self.message().await;
             if message["method"].as_str().unwrap_or_default() == method {
@@ -184,14 +184,14 @@ impl Answer {
 }
 
 /// A legacy client of `serve --stdio`.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     stdin: ChildStdin,
     stdout: io::Lines<BufReader<ChildStdout>>,
     _child: Child,
 }
 
 impl Lines {
-    pub(super) async fn open(host: &WrittenHost, revision: &str, capabilities: &Value) -> Self {
+    pub(crate) async fn open(host: &WrittenHost, revision: &str, capabilities: &Value) -> Self {
         let mut command = host.subcommand("serve");
         command.arg("-c").arg(&host.config).arg("--stdio").kill_on_drop(true);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -202,11 +202,11 @@ impl Lines {
         client
     }
 
-    pub(super) async fn write(&mut self, message: &Value) {
+    pub(crate) async fn write(&mut self, message: &Value) {
         self.stdin.write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
 
-    pub(super) async fn read(&mut self) -> Value {
+    pub(crate) async fn read(&mut self) -> Value {
         let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("a line in time").unwrap();
         serde_json::from_str(&line.expect("the host runs")).unwrap()
     }

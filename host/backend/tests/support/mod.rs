@@ -100,6 +100,7 @@ pub(crate) async fn question(received: &mut mpsc::Receiver<ServerMessage>) -> (R
     loop {
         match received.recv().await.expect("a question comes") {
             ServerMessage::Request { request, reply } => return (request, reply),
+            ServerMessage::Question { .. } => panic!("no backend sends that"),
             ServerMessage::Notification(_) => {}
         }
     }

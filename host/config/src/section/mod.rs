@@ -9,6 +9,7 @@ pub(crate) mod operational;
 pub(crate) mod optimizer;
 pub(crate) mod outgoing_auth;
 pub(crate) mod plugin;
+pub(crate) mod runs;
 pub(crate) mod server;
 pub(crate) mod telemetry;
 
@@ -42,6 +43,7 @@ use {
     optimizer::OptimizerConfig,
     outgoing_auth::{HeaderInjectionConfig, OutgoingAuthConfig, StrategyType},
     plugin::PluginConfig,
+    runs::RunsConfig,
     server::ServerConfig,
     telemetry::{AuditConfig, TelemetryConfig},
 };
@@ -75,6 +77,7 @@ pub struct Config {
     pub rate_limiting: Option<RateLimitingConfig>,
     pub passthrough_headers: Vec<String>,
     pub plugins: Vec<PluginConfig>,
+    pub runs: RunsConfig,
     pub server: ServerConfig,
     /// Absent: the user's state folder of the platform, per `name`.
     pub state_dir: Option<PathBuf>,
@@ -213,6 +216,9 @@ pub(crate) struct Document {
     /// Components besides those that come with the host.
     #[serde(default)]
     pub(crate) plugins: Vec<PluginConfig>,
+    /// Where the runs of composite tools are kept, and for how long.
+    #[serde(default)]
+    pub(crate) runs: RunsConfig,
     /// Limits and checks of the side that clients see.
     #[serde(default)]
     pub(crate) server: ServerConfig,
@@ -288,12 +294,14 @@ impl Document {
             rate_limiting: self.rate_limiting,
             passthrough_headers: self.passthrough_headers,
             plugins: self.plugins,
+            runs: self.runs,
             server: self.server,
             state_dir: rebased(self.state_dir),
             cache_dir: rebased(self.cache_dir),
             admin: self.admin,
             sealing: self.sealing,
         };
+        config.runs.rebase(base);
         config.plugins.iter_mut().for_each(|plugin| plugin.rebase(base));
         config.composite_tools.iter_mut().for_each(|tool| tool.rebase(base));
         config.sealing.keys.iter_mut().for_each(|key| key.rebase(base));

@@ -1,4 +1,4 @@
-//! Rules of `plugins` and of `server`.
+//! Rules of `plugins`, of `runs` and of `server`.
 
 use super::{aggregation::BUILTIN_RESOLVERS, positive, unique};
 use crate::{
@@ -21,6 +21,9 @@ pub(super) fn check(document: &Document, report: &mut Report<'_>) {
         }
         limits(&plugin.limits, &path.key("limits"), report);
     }
+    let path = KeyPath::root().key("runs");
+    positive(Some(document.runs.lifetime), false, &path.key("lifetime"), report);
+    positive(Some(document.runs.kept), true, &path.key("kept"), report);
     let server = &document.server;
     let path = KeyPath::root().key("server");
     positive(Some(server.shutdown_grace), true, &path.key("shutdownGrace"), report);

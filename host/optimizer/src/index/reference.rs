@@ -15,6 +15,7 @@ use crate::document::ToolDocument;
 
 static FORMAT: Format = Format {
     application_id: 0x766D_6372, // "vmcr"
+    is_durable: false,
     migrations: &["CREATE VIRTUAL TABLE tool USING fts5(name, description, tokenize = 'porter unicode61')"],
 };
 

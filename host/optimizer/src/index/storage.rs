@@ -21,6 +21,7 @@ use crate::{document::ToolDocument, embedding::ModelId, words::Splitter};
 
 static FORMAT: Format = Format {
     application_id: 0x766D_6370, // "vmcp"
+    is_durable: false,
     migrations: &["
         CREATE TABLE tool (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest BLOB NOT NULL);
         CREATE VIRTUAL TABLE word USING fts5(

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use vmcp_core::{
     journal::Divergence,
     json::RawJson,
-    workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowError},
+    workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowError, WorkflowSource},
 };
 use wasmtime::UpdateDeadline;
 
@@ -31,10 +31,7 @@ pub(crate) struct ComponentWorkflow {
     pub(crate) callee: Callee,
     pub(crate) indices: WorkflowExportIndices,
     pub(crate) label: String,
-    /// JSON text.
-    pub(crate) config: String,
-    /// What an interpreter interprets.
-    pub(crate) document: Option<Arc<str>>,
+    pub(crate) source: WorkflowSource,
     /// Whether it imports what tells of progress: a component without a use for it does not.
     pub(crate) reports_progress: bool,
 }
@@ -47,10 +44,14 @@ impl Workflow for ComponentWorkflow {
     fn definition(&self) -> Result<WorkflowDefinition, WorkflowError> {
         let answer = self.callee.call("define", Some(self.state(None)), async |store, instance| {
             let workflow = self.indices.load(&mut *store, instance)?;
-            workflow.vmcp_workflow_workflow().call_define(store, &self.config).await
+            workflow.vmcp_workflow_workflow().call_define(store, &self.source.config.to_string()).await
         });
         let definition = answer.map_err(|error| self.component_error(error))?.map_err(|error| self.refusal(error))?;
         read_definition(definition).map_err(|message| self.bad_reply("define", message))
+    }
+
+    fn source(&self) -> &WorkflowSource {
+        &self.source
     }
 
     fn reports_progress(&self) -> bool {
@@ -67,7 +68,7 @@ impl Workflow for ComponentWorkflow {
 
 impl ComponentWorkflow {
     fn state(&self, run: Option<RunState>) -> WorkflowState {
-        WorkflowState { run, document: self.document.clone() }
+        WorkflowState { run, document: self.source.document.clone() }
     }
 
     async fn run_once(&self, run: NewRun) -> Result<Result<String, wit::WorkflowError>, WorkflowError> {
@@ -84,7 +85,7 @@ impl ComponentWorkflow {
                 Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
             }
         });
-        let (config, arguments) = (self.config.clone(), arguments.as_str().to_owned());
+        let (config, arguments) = (self.source.config.to_string(), arguments.as_str().to_owned());
         let run = async {
             let instance = self.callee.instance.instantiate_async(&mut store).await?;
             let workflow = self.indices.load(&mut store, &instance)?;

@@ -72,8 +72,8 @@ impl<T: Send> tools::HostWithStore<T> for HasSelf<CallState> {
             json_object(arguments).map_err(|what| tools::CallError::Other(format!("the arguments are {what}")))?;
         let timeout = options.timeout_milliseconds;
         let what = HostCall::Tool { tool: tool.clone(), arguments: arguments.clone(), timeout };
-        let call = move |world: &dyn World| {
-            let call = world.call(tool, arguments, timeout.map(Duration::from_millis));
+        let call = move |number, world: &dyn World| {
+            let call = world.call(number, tool, arguments, timeout.map(Duration::from_millis));
             async move { Outcome::Called(call.await) }
         };
         match outcome(accessor, what, call).await {
@@ -96,8 +96,8 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         let schema = json_object(schema)
             .map_err(|what| interaction::InteractionError::Other(format!("the schema is {what}")))?;
         let what = HostCall::Elicit { message: message.clone(), schema: schema.clone(), timeout };
-        let ask = move |world: &dyn World| {
-            let answer = world.elicit(message, schema, timeout.map(Duration::from_millis));
+        let ask = move |number, world: &dyn World| {
+            let answer = world.elicit(number, message, schema, timeout.map(Duration::from_millis));
             async move { Outcome::Elicited(answer.await) }
         };
         match outcome(accessor, what, ask).await {
@@ -120,8 +120,8 @@ impl<T: Send> interaction::HostWithStore<T> for HasSelf<CallState> {
         let request = json_object(request)
             .map_err(|what| interaction::InteractionError::Other(format!("the request is {what}")))?;
         let what = HostCall::Sample { request: request.clone(), timeout };
-        let ask = move |world: &dyn World| {
-            let answer = world.sample(request, timeout.map(Duration::from_millis));
+        let ask = move |number, world: &dyn World| {
+            let answer = world.sample(number, request, timeout.map(Duration::from_millis));
             async move { Outcome::Sampled(answer.await) }
         };
         match outcome(accessor, what, ask).await {
@@ -148,8 +148,8 @@ impl clock::Host for CallState {
 
 impl<T: Send> clock::HostWithStore<T> for HasSelf<CallState> {
     async fn sleep(accessor: &Accessor<T, Self>, milliseconds: u64) {
-        let sleep = move |world: &dyn World| {
-            let slept = world.sleep(Duration::from_millis(milliseconds));
+        let sleep = move |number, world: &dyn World| {
+            let slept = world.sleep(number, Duration::from_millis(milliseconds));
             async move {
                 slept.await;
                 Outcome::Slept
@@ -171,7 +171,7 @@ impl random::Host for CallState {
 async fn outcome<T, F>(
     accessor: &Accessor<T, HasSelf<CallState>>,
     what: HostCall,
-    make: impl FnOnce(&dyn World) -> F + Send + 'static,
+    make: impl FnOnce(u64, &dyn World) -> F + Send + 'static,
 ) -> Option<Outcome>
 where
     F: Future<Output = Outcome> + Send + 'static,
@@ -179,8 +179,8 @@ where
     let pending = accessor.with(|mut access| {
         let RunState { world, sequencer } = access.get().run()?;
         let world = world.clone();
-        let make: Make = Box::new(move || match world {
-            Some(world) => Box::pin(make(&*world)),
+        let make: Make = Box::new(move |number| match world {
+            Some(world) => Box::pin(make(number, &*world)),
             None => Box::pin(std::future::pending()),
         });
         Some(sequencer.begin(what, make))

@@ -4,12 +4,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-static FIRST: Format = Format { application_id: 77, migrations: &["CREATE TABLE note (text TEXT)"] };
+static FIRST: Format = Format { application_id: 77, migrations: &["CREATE TABLE note (text TEXT)"], is_durable: false };
 static SECOND: Format = Format {
     application_id: 77,
     migrations: &["CREATE TABLE note (text TEXT)", "ALTER TABLE note ADD COLUMN author TEXT"],
+    is_durable: true,
 };
-static OTHER: Format = Format { application_id: 78, migrations: &["CREATE TABLE note (text TEXT)"] };
+static OTHER: Format = Format { application_id: 78, migrations: &["CREATE TABLE note (text TEXT)"], is_durable: false };
 
 fn open(path: &Path, format: &'static Format) -> Opened {
     Database::open(Location::File(path.to_owned()), format).unwrap()

@@ -115,7 +115,7 @@ fn weighted_columns() -> impl Strategy<Value = Vec<(Column, f64)>> {
         .prop_map(|(columns, weights)| columns.into_iter().zip(weights).collect())
 }
 
-static NO_TABLES: Format = Format { application_id: 1, migrations: &[""] };
+static NO_TABLES: Format = Format { application_id: 1, migrations: &[""], is_durable: false };
 
 /// What SQLite says of the same documents, in a table of the searched columns.
 fn scores_of_fts5(

@@ -1,0 +1,447 @@
+//! The runs of composite tools: those that this process has, and those that lie in the store until somebody comes back to
+//! them or their time has come.
+
+mod answer;
+mod owner;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tracing::{debug, info, warn};
+use vmcp_backend::EventSender;
+use vmcp_core::{
+    call::Reply,
+    id::Identity,
+    journal::{Event, RunId},
+    json::RawJson,
+    with_cause,
+    workflow::{Workflow, WorkflowError, WorkflowSource},
+};
+use vmcp_mcp::era::Era;
+use vmcp_workflow::{
+    Budget, Composite, Run, RunLog, Unfinished, now,
+    runs::{Claim, Due, Ending, RunClient, RunHead, RunRecord, RunStore},
+};
+
+use crate::{
+    authored,
+    composite::{Outer, Within},
+    gateway::Gateway,
+    live::{Live, Running, Seated},
+    parked::{Answer, StateRefusal},
+    router::{Caller, Client},
+    seat::Seat,
+    session::{LogLevel, Owner},
+};
+
+pub(crate) use self::answer::{answers, question_key, question_number};
+pub use self::{
+    answer::EarlierRequest,
+    owner::{CancelError, RunView},
+};
+
+/// How often it is looked whether a run's time has come, and whether one is to be cancelled.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+const SWEEP_PERIOD: Duration = Duration::from_mins(1);
+/// How long a client waits for a run that another process has just now.
+const HELD_PATIENCE: Duration = Duration::from_secs(5);
+const HELD_PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes the workflow of a run anew: from the tool's name, what it was made of, and the bytes of the component where that is
+/// another than the tool's present one.
+pub type Revive = dyn Fn(&str, &WorkflowSource, Option<Vec<u8>>) -> Result<Arc<dyn Workflow>, String> + Send + Sync;
+
+/// All runs that this process knows of.
+pub(crate) struct Runs {
+    pub(crate) store: Arc<dyn RunStore>,
+    revive: Arc<Revive>,
+    /// Those that it has, by their ids.
+    lives: Mutex<HashMap<RunId, Arc<Live>>>,
+    /// Fires when one was laid aside that wants to go on at some time.
+    laid_aside: Notify,
+}
+
+/// How a run begins.
+pub(crate) enum Begun {
+    /// - the arguments, and the run and call that begin it
+    Now(RawJson, Option<(Arc<RunHead>, u64)>),
+    /// Earlier; what is kept of it.
+    Before(RunRecord),
+}
+
+/// What a client finds that comes back to its run.
+pub(crate) enum Rejoined {
+    Goes(Arc<Live>),
+    /// It has ended meanwhile; its result.
+    Over(RawJson),
+}
+
+impl Runs {
+    pub(crate) fn new(store: Arc<dyn RunStore>, revive: Arc<Revive>) -> Self {
+        Self { store, revive, lives: Mutex::default(), laid_aside: Notify::new() }
+    }
+
+    pub(crate) fn find(&self, run: RunId) -> Option<Arc<Live>> {
+        self.lives().get(&run).cloned()
+    }
+
+    /// Ends a run that this process has.
+    pub(crate) fn cancel(&self, live: &Arc<Live>, why: &str) {
+        if self.lives().remove(&live.head.id).is_none() {
+            return;
+        }
+        info!(composite = &*live.head.tool, run = %live.head.id, why, "workflow cancelled");
+        live.abort();
+        let result = authored::tool_result(Era::Legacy, &format!("the run was cancelled: {why}"), None, true);
+        self.store.end(&live.head, Ending::Cancelled, result.clone());
+        live.is_over_with(result);
+    }
+
+    /// Gives the run up to whoever comes for it, unless its client has come back.
+    fn lay_aside(&self, live: &Live) -> bool {
+        let mut lives = self.lives();
+        if !live.seat.is_free() {
+            return false;
+        }
+        lives.remove(&live.head.id);
+        self.store.release(live.head.id);
+        self.laid_aside.notify_one();
+        debug!(composite = &*live.head.tool, run = %live.head.id, "laid aside");
+        true
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway {
+    /// Begins a run of `composite` for a client.
+    pub(crate) fn begin_run(&self, caller: Caller, composite: Arc<Composite>, arguments: RawJson) -> Arc<Live> {
+        let head = self.new_head(&caller, &composite, arguments, None);
+        let live = Live::new(head.clone(), Seat::new());
+        self.runs.lives().insert(head.id, live.clone());
+        let budget = Budget::new(composite.limits);
+        let workflow = composite.workflow.clone();
+        let running = self.running(caller, composite, workflow, head, live.seat.clone(), budget, Vec::new(), None);
+        self.spawn_run(live.clone(), running, Vec::new());
+        live
+    }
+
+    /// The answer to a client that waits for `live`; it sits down there first.
+    ///
+    /// - `answers`: to questions that the run will ask again
+    pub(crate) fn follow(
+        &self,
+        live: Arc<Live>,
+        caller: &Caller,
+        events: EventSender,
+        token: Option<RawJson>,
+        answers: HashMap<u64, Reply>,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        let may_return = matches!(&caller.client, Client::Legacy(session) if session.is_listed());
+        let seated =
+            live.seat.take(events, token, answers).then(|| Seated::new(self.shared(), live.clone(), may_return));
+        async move {
+            // Who finds the place taken waits for the end of the run all the same.
+            let _seated = seated;
+            live.answer().await
+        }
+    }
+
+    /// A client comes back to its run, wherever that is now.
+    ///
+    /// - `caller`: as workflows see it
+    pub(crate) async fn rejoin(&self, run: RunId, caller: &Caller) -> Result<Rejoined, StateRefusal> {
+        let deadline = Instant::now() + HELD_PATIENCE;
+        loop {
+            if let Some(live) = self.runs.find(run) {
+                if live.head.owner != Owner::of(&caller.identity).0 {
+                    return Err(StateRefusal::Foreign);
+                }
+                if live.seat.is_free() {
+                    return Ok(Rejoined::Goes(live));
+                }
+            } else {
+                match self.claim(run, Some(caller)).await? {
+                    Some(rejoined) => return Ok(rejoined),
+                    None => debug!(%run, "another process has the run"),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(StateRefusal::Busy);
+            }
+            sleep(HELD_PAUSE).await;
+        }
+    }
+
+    /// Takes a run from the store and lets it go on; `None` when another process has it.
+    ///
+    /// - `caller`: the client that wants it; without one it goes on alone
+    async fn claim(&self, run: RunId, caller: Option<&Caller>) -> Result<Option<Rejoined>, StateRefusal> {
+        let claim = self.runs.store.claim(run).await.map_err(|error| {
+            warn!(%run, error = with_cause(&error), "a run cannot be taken up");
+            StateRefusal::Ended
+        })?;
+        let is_foreign = |head: &RunHead| caller.is_some_and(|caller| head.owner != Owner::of(&caller.identity).0);
+        match claim {
+            Claim::Unknown => Err(StateRefusal::Ended),
+            Claim::Held => Ok(None),
+            Claim::Ended(record) if is_foreign(&record.head) => Err(StateRefusal::Foreign),
+            Claim::Ended(record) => record.result.map(|result| Some(Rejoined::Over(result))).ok_or(StateRefusal::Ended),
+            Claim::Taken(record) if is_foreign(&record.head) => {
+                self.runs.store.release(run);
+                Err(StateRefusal::Foreign)
+            }
+            Claim::Taken(record) => {
+                let live = self.take_up(*record, caller).await;
+                Ok(Some(Rejoined::Goes(live)))
+            }
+        }
+    }
+
+    /// Lets a run go on that this process has just taken.
+    async fn take_up(&self, record: RunRecord, caller: Option<&Caller>) -> Arc<Live> {
+        let head = record.head.clone();
+        let caller = caller.cloned().unwrap_or_else(|| self.client_of(&head));
+        let live = Live::new(head.clone(), Seat::new());
+        self.runs.lives().insert(head.id, live.clone());
+        info!(composite = &*head.tool, run = %head.id, told = record.told, "workflow goes on");
+        let prepared = match self.composites.get(&head.tool).cloned() {
+            Some(composite) => {
+                let budget = Budget::resumed(composite.limits, &record.events);
+                let (seat, begun) = (live.seat.clone(), Begun::Before(record));
+                self.prepare(caller, composite, begun, seat, budget, Vec::new()).await
+            }
+            None => Err(format!("`{}` is not in the configuration any more", head.tool)),
+        };
+        match prepared {
+            Ok((running, past)) => self.spawn_run(live.clone(), running, past),
+            Err(error) => {
+                warn!(composite = &*head.tool, run = %head.id, error, "workflow cannot go on");
+                self.over(&live, Ending::Failed, authored::tool_result(Era::Legacy, &error, None, true));
+            }
+        }
+        live
+    }
+
+    /// What a run needs to run, and what it was told before.
+    ///
+    /// # Errors
+    /// When what it was made of is not there any more.
+    pub(crate) async fn prepare(
+        &self,
+        caller: Caller,
+        composite: Arc<Composite>,
+        begun: Begun,
+        seat: Arc<Seat>,
+        budget: Budget,
+        chain: Vec<Arc<str>>,
+    ) -> Result<(Running, Vec<Event>), String> {
+        match begun {
+            Begun::Now(arguments, parent) => {
+                let head = self.new_head(&caller, &composite, arguments, parent);
+                let workflow = composite.workflow.clone();
+                let running = self.running(caller, composite, workflow, head, seat, budget, chain, None);
+                Ok((running, Vec::new()))
+            }
+            Begun::Before(record) => {
+                let composite = self.as_it_was(&record.head, composite).await?;
+                let workflow = composite.workflow.clone();
+                let past = record.events.iter().map(|timed| timed.event.clone()).collect();
+                let head = record.head.clone();
+                let running = self.running(caller, composite, workflow, head, seat, budget, chain, Some(&record));
+                Ok((running, past))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "it puts together what its callers have in different ways")]
+    fn running(
+        &self,
+        caller: Caller,
+        composite: Arc<Composite>,
+        workflow: Arc<dyn Workflow>,
+        head: Arc<RunHead>,
+        seat: Arc<Seat>,
+        budget: Budget,
+        mut chain: Vec<Arc<str>>,
+        before: Option<&RunRecord>,
+    ) -> Running {
+        chain.push(composite.name.clone());
+        let budget = Arc::new(budget);
+        let within = Within { chain, budget: budget.clone(), head: head.clone() };
+        let outside = Arc::new(Outer { gateway: self.shared(), caller, seat, within });
+        let told = before.map(|record| record.events.len() as u64);
+        let unfinished = before.map(|record| Unfinished::of(&record.events)).unwrap_or_default();
+        let log = Arc::new(RunLog::new(head, self.runs.store.clone(), told, composite.recorder.clone()));
+        let world = Arc::new(Run::new(&composite, budget.clone(), outside, log.clone(), unfinished));
+        Running { composite, workflow, log, world, budget }
+    }
+
+    /// Runs it on a task of its own: it goes on while its client is away to answer.
+    fn spawn_run(&self, live: Arc<Live>, running: Running, past: Vec<Event>) {
+        let (gateway, of_task) = (self.shared(), live.clone());
+        let running = async move {
+            let live = of_task;
+            info!(composite = &*live.head.tool, run = %live.head.id, "workflow started");
+            let rests = |rests: bool| {
+                live.set_rests(rests);
+                if rests {
+                    gateway.parked.let_go(live.head.id);
+                }
+            };
+            let gives_up = || async {
+                loop {
+                    live.seat.left().await;
+                    if gateway.runs.lay_aside(&live) {
+                        return;
+                    }
+                }
+            };
+            let Some(ended) = running.to_its_end(past, rests, gives_up).await else { return };
+            let ending = if ended.is_ok() { Ending::Completed } else { Ending::Failed };
+            let result = gateway.ended(&running, ended);
+            gateway.over(&live, ending, result);
+        };
+        #[expect(clippy::disallowed_methods, reason = "it ends with its run, or is aborted by whoever cancels that")]
+        let task = tokio::spawn(running);
+        live.runs_as(task.abort_handle());
+    }
+
+    fn over(&self, live: &Live, ending: Ending, result: RawJson) {
+        // Who cancelled it was quicker.
+        if self.runs.lives().remove(&live.head.id).is_none() {
+            return;
+        }
+        self.runs.store.end(&live.head, ending, result.clone());
+        live.is_over_with(result);
+    }
+
+    /// The tool result of a run.
+    pub(crate) fn ended(&self, running: &Running, ended: Result<RawJson, WorkflowError>) -> RawJson {
+        let head = &running.log.head;
+        let took = Duration::from_millis(now().saturating_sub(head.began));
+        match ended {
+            Ok(result) => {
+                info!(composite = &*head.tool, run = %head.id, ?took, "workflow completed");
+                result
+            }
+            Err(error) => {
+                warn!(composite = &*head.tool, run = %head.id, ?took, error = with_cause(&error), "workflow failed");
+                authored::tool_result(Era::Legacy, &error.for_client(), None, true)
+            }
+        }
+    }
+
+    fn new_head(
+        &self,
+        caller: &Caller,
+        composite: &Composite,
+        arguments: RawJson,
+        parent: Option<(Arc<RunHead>, u64)>,
+    ) -> Arc<RunHead> {
+        let id = RunId(*uuid::Uuid::new_v4().as_bytes());
+        let (log_level, session) = match &caller.client {
+            Client::Legacy(session) => (session.log_level(), Some(session.id.clone()).filter(|_| session.is_listed())),
+            Client::Modern { log_level, .. } | Client::Workflow { log_level, .. } => (*log_level, None),
+        };
+        Arc::new(RunHead {
+            id,
+            root: parent.as_ref().map_or(id, |(parent, _)| parent.root),
+            parent: parent.map(|(parent, call)| (parent.id, call)),
+            tool: composite.name.clone(),
+            owner: Owner::of(&caller.identity).0,
+            source: composite.workflow.source().clone(),
+            arguments,
+            client: RunClient {
+                capabilities: caller.profile(Era::Legacy).capabilities,
+                log_level: log_level.map(|level| level.as_str().to_owned()),
+                session,
+            },
+            began: now(),
+        })
+    }
+
+    /// The client of a run that goes on without it.
+    fn client_of(&self, head: &RunHead) -> Caller {
+        let identity = Identity::Anonymous;
+        let session = head.client.session.as_deref();
+        if let Some(session) = session.and_then(|id| self.sessions.find(id, &identity).ok()) {
+            return Caller::legacy(session);
+        }
+        let log_level = head.client.log_level.as_deref().and_then(LogLevel::parse);
+        Caller::absent(identity, log_level, head.client.capabilities.clone())
+    }
+
+    /// The composite tool as it was when the run began, even if the configuration has another of its name now. What the
+    /// configuration grants and limits counts as it is now.
+    async fn as_it_was(&self, head: &RunHead, composite: Arc<Composite>) -> Result<Arc<Composite>, String> {
+        if *composite.workflow.source() == head.source {
+            return Ok(composite);
+        }
+        let bytes = match head.source.component == composite.workflow.source().component {
+            true => None,
+            false => {
+                let kept =
+                    self.runs.store.component(&head.source.component).await.map_err(|error| error.to_string())?;
+                Some(kept.ok_or_else(|| {
+                    format!("`{}` has changed since the run began, and its component of then is not kept", head.tool)
+                })?)
+            }
+        };
+        let (revive, tool, source) = (self.runs.revive.clone(), head.tool.clone(), head.source.clone());
+        let reviving = tokio::task::spawn_blocking(move || {
+            let workflow = revive(&tool, &source, bytes)?;
+            let definition = workflow.definition().map_err(|error| with_cause(&error))?;
+            Ok(Arc::new(composite.made_of(workflow, definition)))
+        });
+        reviving.await.map_err(|error| error.to_string())?
+    }
+}
+
+/// Takes up the runs whose time has come, and those that a process left behind that is gone; for ever.
+pub(crate) async fn keep_going(gateway: Arc<Gateway>) {
+    // Their tools have to be there.
+    if gateway.catalog().await.is_err() {
+        return;
+    }
+    let mut last_sweep = None::<Instant>;
+    loop {
+        let store = &gateway.runs.store;
+        let mut pause = LOOK_PERIOD;
+        match store.due(now()).await {
+            Ok(Due { runs, next }) => {
+                if let Some(next) = next {
+                    pause = pause.min(Duration::from_millis(next.saturating_sub(now())));
+                }
+                for run in runs {
+                    if let Err(error) = gateway.claim(run, None).await {
+                        debug!(%run, %error, "a run that was due is gone");
+                    }
+                }
+            }
+            Err(error) => warn!(error = with_cause(&error), "runs cannot be looked at"),
+        }
+        for run in store.to_cancel().await.unwrap_or_default() {
+            if let Some(live) = gateway.runs.find(run) {
+                gateway.runs.cancel(&live, "its owner cancelled it");
+            }
+        }
+        if last_sweep.is_none_or(|at| at.elapsed() >= SWEEP_PERIOD) {
+            last_sweep = Some(Instant::now());
+            store.sweep(now());
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = gateway.runs.laid_aside.notified() => {}
+        }
+    }
+}
