@@ -185,6 +185,10 @@ pub(crate) struct RunWorkflow {
     /// The config of a component.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     pub workflow_config: String,
+    /// A JSON list of answers to what it asks, in order: each `{action, content}`, or the content alone. Absent: it asks in the
+    /// terminal.
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
     /// Write down what the run was told, for `replay`.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,

@@ -246,6 +246,22 @@ pub(crate) fn progress(params: &Value) {
     note(&format!("{}{of}  {}", params["progress"], params["message"].as_str().unwrap_or_default()));
 }
 
+/// What somebody is asked, and how not to answer.
+pub(crate) fn question(message: &str, remark: &str) {
+    note(&format!("\n{}\n({remark})", plain(message)));
+}
+
+/// Asks for a line on standard input.
+pub(crate) fn prompt(what: &str) {
+    let _ = write!(io::stderr(), "{}> ", plain(what));
+    let _ = io::stderr().flush();
+}
+
+/// Text of somebody else's without what a terminal would take for a command, such as to wipe a line.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
 /// A component that was baked.
 pub(crate) fn baked(written: &Value) {
     line(&format!("{} is the tool {}: {} bytes", text(&written["file"]), text(&written["tool"]), written["size"]));

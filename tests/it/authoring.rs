@@ -1,5 +1,9 @@
 //! The commands for authors of composite tools: `workflow bake`, `run`, `replay` and `graph`, and what `plugin inspect` shows.
 
+mod questions;
+#[cfg(target_os = "linux")]
+mod terminal;
+
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! Composite tools as clients meet them, row by row of what their format promises (`cmp_01` to `cmp_23`): what a
-//! recording backend received of each run, and what the client got. And what their runs outlast.
+//! recording backend received of each run, and what the client got; and what their runs outlast. `cargo xtask test` runs the
+//! rows twice: with the steps in the configuration, and with each tool baked into a component.
 
 mod catalog;
 mod elicitation;
@@ -16,7 +17,8 @@ mod steps;
 mod templates;
 
 use serde_json::Value;
-use vmcp_tests::{FakeBackend, Mcp, Recording, TestHost};
+use tokio::process::Command;
+use vmcp_tests::{FakeBackend, Mcp, Recording, TestHost, process};
 
 /// The section `compositeTools`: of each tool the name and, in YAML's flow style, the other keys.
 fn composites(tools: &[(&str, &str)]) -> String {
@@ -59,9 +61,27 @@ async fn refusal(yaml: &str) -> String {
 /// Asserts that a file with these steps, a line each from line 6 on, is refused at `place` for `message`.
 async fn assert_refused(steps: &str, place: &str, message: &str) {
     let steps = steps.replace('\n', "\n      - ");
-    let said = refusal(&format!("compositeTools:\n  - name: t\n    description: d\n    steps:\n      - {steps}")).await;
-    assert!(said.contains(&format!("vmcp.yaml:{place}: compositeTools[0].steps")), "{steps}: {said}");
-    assert!(said.contains(message), "{steps}: {said}");
+    assert_entry_refused(&format!("steps:\n      - {steps}"), place, "steps", message).await;
+}
+
+/// Asserts that an entry with `keys` from line 5 on is refused for `message` at `place`, below the key `within`: by a host as
+/// part of its configuration, and in a file of its own by who would bake it.
+async fn assert_entry_refused(keys: &str, place: &str, within: &str, message: &str) {
+    let check = |said: &str, place: &str| {
+        assert!(said.contains(place), "{keys}: no {place} in {said}");
+        assert!(said.contains(message), "{keys}: {said}");
+    };
+    let said = refusal(&format!("compositeTools:\n  - name: t\n    description: d\n    {keys}")).await;
+    check(&said, &format!("vmcp.yaml:{place}: compositeTools[0].{within}"));
+
+    let host = TestHost::builder();
+    let file = host.dir().join("t.yaml");
+    // In the lines and columns of the entry above.
+    std::fs::write(&file, format!("\n\n    name: t\n    description: d\n    {keys}\n")).unwrap();
+    let (code, _, said) =
+        process::run(Command::new(process::binary("vmcp-host")).args(["workflow", "bake"]).arg(&file)).await;
+    assert!(code.is_some_and(|code| code != 0) && !file.with_extension("wasm").exists(), "{keys}: {said}");
+    check(&said, &format!("t.yaml:{place}: {within}"));
 }
 
 /// How many calls were under way at a time, at most.

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    baked,
     client::TestClient,
     era::Era,
     fake::FakeBackend,
@@ -97,7 +98,15 @@ impl HostBuilder {
     }
 
     /// Writes the configuration, starts what its backends need, and returns the file.
-    pub async fn write(mut self) -> WrittenHost {
+    pub async fn write(self) -> WrittenHost {
+        let written = self.write_as_it_is().await;
+        if baked::is_wanted() {
+            baked::bake_composites(&written).await;
+        }
+        written
+    }
+
+    async fn write_as_it_is(mut self) -> WrittenHost {
         let mut servers = Vec::new();
         for (name, backend, keys) in std::mem::take(&mut self.fakes) {
             let (mut entry, server) = backend.entry(&name).await;
@@ -131,7 +140,8 @@ impl HostBuilder {
 
     /// Starts a host that ends by itself.
     pub async fn fail(self) -> Ended {
-        let written = self.write().await;
+        // What it complains of has a place in this very file.
+        let written = self.write_as_it_is().await;
         let mut command = written.command();
         command.args(["-p", "0"]).args(&written.arguments);
         let (code, stdout, stderr) = process::run(&mut command).await;

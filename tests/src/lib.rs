@@ -4,6 +4,7 @@
 //! Nothing here knows the host's crates: tests go through the outer door, as clients do.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+mod baked;
 pub mod bench;
 mod client;
 pub mod embedding_server;

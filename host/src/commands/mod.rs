@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod answers;
 mod call;
 mod connect;
 mod doctor;

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 use vmcp_config::Loaded;
 use vmcp_host::{Host, HostBuilder, state_dir};
@@ -13,16 +13,21 @@ use vmcp_server::{
     stream::{self, StreamOptions},
 };
 
+use super::answers::Answers;
 use crate::exit::Failure;
 
 /// Longest message of a command, in bytes.
 const MESSAGE_LIMIT: usize = 512 << 20;
+/// Before a call is made again that says not yet, and asks nothing.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A conversation with a host.
 pub(crate) struct HostSession {
     reader: Box<dyn AsyncBufRead + Unpin + Send>,
     writer: Box<dyn AsyncWrite + Unpin + Send>,
     next_id: u64,
+    /// What the host may ask of this client.
+    capabilities: Value,
     /// The host that was started for this conversation, if none ran.
     own: Option<Host>,
 }
@@ -32,8 +37,7 @@ impl HostSession {
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
         let loaded = super::load(path)?;
         if let Some((reader, writer)) = attach(&loaded).await? {
-            let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
-            let mut session = Self { reader, writer, next_id: 0, own: None };
+            let mut session = Self::over(reader, writer, None);
             session.check_config(path).await?;
             return Ok(session);
         }
@@ -47,8 +51,7 @@ impl HostSession {
     pub(crate) async fn attach(path: &Path) -> anyhow::Result<Self> {
         let loaded = super::load(path)?;
         let Some((reader, writer)) = attach(&loaded).await? else { return Err(not_running(path)) };
-        let (reader, writer) = (Box::new(BufReader::new(reader)), Box::new(writer));
-        let mut session = Self { reader, writer, next_id: 0, own: None };
+        let mut session = Self::over(reader, writer, None);
         session.check_config(path).await?;
         Ok(session)
     }
@@ -70,7 +73,17 @@ impl HostSession {
             let _ = stream::serve(gateway, reader, writer, options, shutdown).await;
         });
         let (reader, writer) = tokio::io::split(ours);
-        Ok(Self { reader: Box::new(BufReader::new(reader)), writer: Box::new(writer), next_id: 0, own: Some(host) })
+        Ok(Self::over(reader, writer, Some(host)))
+    }
+
+    /// A client that cannot be asked anything.
+    fn over(
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+        own: Option<Host>,
+    ) -> Self {
+        let reader = Box::new(BufReader::new(reader));
+        Self { reader, writer: Box::new(writer), next_id: 0, capabilities: json!({}), own }
     }
 
     /// Hosts of one `name` share a state folder: makes sure that the one that answers serves this very file.
@@ -110,7 +123,7 @@ impl HostSession {
         params["_meta"] = json!({
             "progressToken": self.next_id,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             "io.modelcontextprotocol/clientInfo": { "name": "vmcp-host", "version": env!("CARGO_PKG_VERSION") },
         });
         let mut line = json!({ "jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params }).to_string();
@@ -134,6 +147,31 @@ impl HostSession {
             }
             return Ok(message["result"].take());
         }
+    }
+
+    /// The same; what is asked meanwhile gets its `answers`, with which the request is made again.
+    pub(crate) async fn ask_answering(
+        &mut self,
+        method: &str,
+        params: Value,
+        watch: impl Fn(&Value),
+        answers: &mut Answers,
+    ) -> anyhow::Result<Value> {
+        self.capabilities = answers.capabilities();
+        let mut result = self.ask_watching(method, params.clone(), &watch).await?;
+        while result["resultType"] == "input_required" {
+            let mut again = params.clone();
+            let given = answers.to(&result["inputRequests"]).await?;
+            match given.is_empty() {
+                true => tokio::time::sleep(PAUSE).await,
+                false => again["inputResponses"] = Value::Object(given),
+            }
+            if let Some(state) = result.get_mut("requestState") {
+                again["requestState"] = state.take();
+            }
+            result = self.ask_watching(method, again, &watch).await?;
+        }
+        Ok(result)
     }
 
     /// Ends the conversation, and the host if it was started for it.

@@ -21,7 +21,7 @@ use vmcp_core::{
     workflow::NewRun,
 };
 
-use super::session::HostSession;
+use super::{answers::Answers, session::HostSession};
 use crate::{
     cli::{Bake, Graph, Replay, RunWorkflow, Workflow},
     exit::Failure,
@@ -72,6 +72,7 @@ async fn run_file(run: &RunWorkflow) -> anyhow::Result<ExitCode> {
         serde_json::from_str(&run.arguments).context("`--arguments` is no JSON object")?;
     let config: Map<String, Value> =
         serde_json::from_str(&run.workflow_config).context("`--workflow-config` is no JSON object")?;
+    let mut answers = Answers::of(run.answers.as_deref())?;
     let file = entry(&run.file, &config)?;
     let tool = file.tool.name.clone();
     let mut loaded = super::load(&run.config.config)?;
@@ -81,7 +82,7 @@ async fn run_file(run: &RunWorkflow) -> anyhow::Result<ExitCode> {
     let kept = Arc::new(Kept::default());
     let mut host = HostSession::start(loaded, |host| host.recorder(&tool, kept.clone())).await?;
     let params = json!({ "name": tool, "arguments": arguments });
-    let result = host.ask_watching("tools/call", params, report::progress).await;
+    let result = host.ask_answering("tools/call", params, report::progress, &mut answers).await;
     host.close().await;
     let mut result = result?;
     if let Some(result) = result.as_object_mut() {
@@ -98,6 +99,7 @@ async fn run_file(run: &RunWorkflow) -> anyhow::Result<ExitCode> {
         true => report::json(&result),
         false => report::tool_result(&result),
     }
+    answers.remark(&result);
     Ok(if result["isError"] == true { Failure::Tool.into() } else { ExitCode::SUCCESS })
 }
 

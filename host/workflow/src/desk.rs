@@ -52,6 +52,11 @@ impl Desk {
         wait.outcome.clone()
     }
 
+    /// Whether `call` waits already.
+    pub(crate) fn has(&self, call: u64) -> bool {
+        self.lock().waits.contains_key(&call)
+    }
+
     /// The run was told the outcome of `call`, or does not want it any more.
     pub(crate) fn forget(&self, call: u64) {
         let forgotten = self.lock().waits.remove(&call);
@@ -109,7 +114,8 @@ impl Desk {
 
 impl Table {
     fn is_resting(&self) -> bool {
-        let is_resting = |call| self.waits.get(call).is_some_and(|wait| wait.is_resting);
+        // What is over already is about to be told.
+        let is_resting = |call| self.waits.get(call).is_some_and(|wait| wait.is_resting && wait.outcome.peek().is_none());
         self.idle.as_ref().is_some_and(|open| !open.is_empty() && open.iter().all(is_resting))
     }
 }

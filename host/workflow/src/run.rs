@@ -189,7 +189,10 @@ impl Run {
         timeout: Option<Duration>,
         read: impl FnOnce(Result<Asked, InteractionError>) -> Outcome + Send + 'static,
     ) -> Result<Awaited, InteractionError> {
-        self.budget.take_question().map_err(InteractionError::OverBudget)?;
+        // One that is told again was counted when it was asked.
+        if !self.log.desk.has(number) {
+            self.budget.take_question().map_err(InteractionError::OverBudget)?;
+        }
         let (left, until) = self.unfinished.left(number, timeout.unwrap_or_else(|| self.outside.patience()));
         Ok(self.log.desk.wait(number, true, Some(until), || {
             let asked = self.outside.ask(number, method, params, left);

@@ -9,6 +9,7 @@ mod conformance;
 mod docs;
 mod fuzz;
 mod local_models;
+mod planted;
 mod plugins;
 mod quality;
 mod schema;
@@ -67,6 +68,8 @@ enum Command {
     Conformance(Conformance),
     /// Run the fuzz targets for some time
     Fuzz(Fuzz),
+    /// Plant bugs in the scheduler of composite tools, and see that its tests notice each
+    Planted,
     /// Test the models that run from a folder, with one from `PyPI`
     LocalModels,
     /// Check links, flags and keys that the documents name
@@ -87,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench { bench } => bench::run_bench(&cache, &bench),
         Command::Conformance(wanted) => conformance::run(&cache, &wanted),
         Command::Fuzz(fuzz) => fuzz::run_targets(&cache, &fuzz),
+        Command::Planted => planted::run_all(&cache),
         Command::LocalModels => local_models::test(&cache),
         Command::DocsCheck => docs::check(&cache),
         Command::Ci => ci(&cache),

@@ -1,10 +1,10 @@
 //! Runs every test: the binaries are built first, since the tests in `tests/` start them.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::{
     cache::Cache,
-    servers,
+    planted, servers,
     steps::{self, is_there, step},
 };
 
@@ -28,23 +28,36 @@ impl Profile {
 pub(crate) fn run(cache: &Cache, profile: Profile, arguments: &[String]) -> anyhow::Result<()> {
     servers::install(cache)?;
     build_binaries(cache)?;
-    if is_there(Path::new("cargo-nextest")) {
-        let mut nextest = cache.cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
-        if profile == Profile::Ci {
-            nextest.args(["--profile", "ci"]);
-        }
-        steps::run(nextest.args(arguments))?;
-    } else {
+    if !is_there(Path::new("cargo-nextest")) {
         step("cargo-nextest is not installed; `cargo test` runs the same tests, only more slowly");
-        let mut test =
-            cache.cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-        steps::run(test.args(arguments))?;
     }
+    steps::run(tests(cache, profile).args(arguments))?;
     if arguments.is_empty() {
+        test_baked(cache, profile)?;
         test_components(cache)?;
+        planted::run_all(cache)?;
     }
     step(&format!("all passed; servers, clients and builds are kept in {}", cache.dir().display()));
     Ok(())
+}
+
+/// Every test of the host's workspace.
+fn tests(cache: &Cache, profile: Profile) -> Command {
+    if !is_there(Path::new("cargo-nextest")) {
+        return cache.cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    }
+    let mut nextest = cache.cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+    if profile == Profile::Ci {
+        nextest.args(["--profile", "ci"]);
+    }
+    nextest
+}
+
+/// The tests of composite tools once more: with components, baked from the steps, in place of the steps.
+fn test_baked(cache: &Cache, profile: Profile) -> anyhow::Result<()> {
+    step("composite tools as components");
+    // Both runners take a part of the names.
+    steps::run(tests(cache, profile).arg("cmp_").env("VMCP_TEST_COMPOSITES", "baked"))
 }
 
 /// The components' own tests, which run natively. Their workspaces are not the host's.

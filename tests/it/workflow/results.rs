@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vmcp_tests::{Behaviour, FakeBackend, Mcp, ScriptedReply};
 
-use super::{composites, failure, host_of, refusal, run};
+use super::{assert_entry_refused, composites, failure, host_of, run};
 
 fn found() -> FakeBackend {
     let found = json!({ "n": 5, "half": 0.5, "list": [1, 2], "object": { "a": 1 }, "yes": true, "text": "some" });
@@ -105,12 +105,8 @@ async fn cmp_17_a_part_that_fails_is_its_default_or_the_end() {
 #[tokio::test]
 async fn cmp_17_an_output_that_cannot_be_is_refused_at_its_place() {
     let check = async |output: &str, place: &str, message: &str| {
-        let yaml = format!(
-            "compositeTools:\n  - name: t\n    description: d\n    steps: [{{ id: s, tool: a }}]\n    output: {{ {output} }}"
-        );
-        let said = refusal(&yaml).await;
-        assert!(said.contains(&format!("vmcp.yaml:{place}: compositeTools[0].output")), "{output}: {said}");
-        assert!(said.contains(message), "{output}: {said}");
+        let keys = format!("steps: [{{ id: s, tool: a }}]\n    output: {{ {output} }}");
+        assert_entry_refused(&keys, place, "output", message).await;
     };
     check("properties: { x: { type: string, value: a } }", "6:29", "`description` is missing").await;
     check("properties: { x: { type: date, description: d, value: a } }", "6:40", "date").await;
