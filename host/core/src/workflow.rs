@@ -82,6 +82,8 @@ pub struct WorkflowDefinition {
     pub config_schema: Option<RawJson>,
     /// The tools that it calls, by the names that it calls them by.
     pub tools: Vec<String>,
+    /// How long a run may take, where it says so.
+    pub wall_time: Option<Duration>,
 }
 
 /// Why a workflow did not come to its end.

@@ -305,7 +305,7 @@ impl Outside for Outer {
         })
     }
 
-    fn patience(&self) -> Duration {
+    fn longest_wait(&self) -> Duration {
         self.gateway.input_timeout
     }
 
@@ -366,7 +366,7 @@ impl Gateway {
                 backend: BackendId::composite(),
                 reason: "it was laid aside".to_owned(),
             })?;
-            Ok((Era::Legacy, Reply::Result(self.ended(&running, ended))))
+            Ok((Era::Legacy, Reply::Result(runs::result_of(&running, ended))))
         };
         match admit(&identity, CALL, name, &BackendId::composite(), answer).await {
             Ok((_, Reply::Result(result))) => Ok(result),

@@ -321,7 +321,7 @@ impl Gateway {
         if let Some((entry, composite)) =
             composite.and_then(|entry| Some((entry, self.composites.get(&entry.capability.original_name)?)))
         {
-            let reply = self.run_composite(caller, composite.clone(), incoming, events).await;
+            let reply = Box::pin(self.run_composite(caller, composite.clone(), incoming, events)).await;
             if let Some(search) = search {
                 search.note_call(&entry.name, reply.as_ref().ok());
             }

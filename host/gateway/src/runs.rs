@@ -125,7 +125,7 @@ impl Runs {
 impl Gateway {
     /// Begins a run of `composite` for a client.
     pub(crate) fn begin_run(&self, caller: Caller, composite: Arc<Composite>, arguments: RawJson) -> Arc<Live> {
-        let head = self.new_head(&caller, &composite, arguments, None);
+        let head = new_head(&caller, &composite, arguments, None);
         let live = Live::new(head.clone(), Seat::new());
         self.runs.lives().insert(head.id, live.clone());
         let budget = Budget::new(composite.limits);
@@ -250,7 +250,7 @@ impl Gateway {
     ) -> Result<(Running, Vec<Event>), String> {
         match begun {
             Begun::Now(arguments, parent) => {
-                let head = self.new_head(&caller, &composite, arguments, parent);
+                let head = new_head(&caller, &composite, arguments, parent);
                 let workflow = composite.workflow.clone();
                 let running = self.running(caller, composite, workflow, head, seat, budget, chain, None);
                 Ok((running, Vec::new()))
@@ -312,7 +312,7 @@ impl Gateway {
             };
             let Some(ended) = running.to_its_end(past, rests, gives_up).await else { return };
             let ending = if ended.is_ok() { Ending::Completed } else { Ending::Failed };
-            let result = gateway.ended(&running, ended);
+            let result = result_of(&running, ended);
             gateway.over(&live, ending, result);
         };
         live.is_driven_by(Box::pin(driver));
@@ -325,51 +325,6 @@ impl Gateway {
         }
         self.runs.store.end(&live.head, ending, result.clone());
         live.is_over_with(result);
-    }
-
-    /// The tool result of a run.
-    pub(crate) fn ended(&self, running: &Running, ended: Result<RawJson, WorkflowError>) -> RawJson {
-        let head = &running.log.head;
-        let took = Duration::from_millis(now().saturating_sub(head.began));
-        match ended {
-            Ok(result) => {
-                info!(composite = &*head.tool, run = %head.id, ?took, "workflow completed");
-                result
-            }
-            Err(error) => {
-                warn!(composite = &*head.tool, run = %head.id, ?took, error = with_cause(&error), "workflow failed");
-                authored::tool_result(Era::Legacy, &error.for_client(), None, true)
-            }
-        }
-    }
-
-    fn new_head(
-        &self,
-        caller: &Caller,
-        composite: &Composite,
-        arguments: RawJson,
-        parent: Option<(Arc<RunHead>, u64)>,
-    ) -> Arc<RunHead> {
-        let id = RunId(*uuid::Uuid::new_v4().as_bytes());
-        let (log_level, session) = match &caller.client {
-            Client::Legacy(session) => (session.log_level(), Some(session.id.clone()).filter(|_| session.is_listed())),
-            Client::Modern { log_level, .. } | Client::Workflow { log_level, .. } => (*log_level, None),
-        };
-        Arc::new(RunHead {
-            id,
-            root: parent.as_ref().map_or(id, |(parent, _)| parent.root),
-            parent: parent.map(|(parent, call)| (parent.id, call)),
-            tool: composite.name.clone(),
-            owner: Owner::of(&caller.identity).0,
-            source: composite.workflow.source().clone(),
-            arguments,
-            client: RunClient {
-                capabilities: caller.profile(Era::Legacy).capabilities,
-                log_level: log_level.map(|level| level.as_str().to_owned()),
-                session,
-            },
-            began: now(),
-        })
     }
 
     /// The client of a run that goes on without it.
@@ -407,6 +362,50 @@ impl Gateway {
         });
         reviving.await.map_err(|error| error.to_string())?
     }
+}
+
+/// The tool result of a run.
+pub(crate) fn result_of(running: &Running, ended: Result<RawJson, WorkflowError>) -> RawJson {
+    let head = &running.log.head;
+    let took = Duration::from_millis(now().saturating_sub(head.began));
+    match ended {
+        Ok(result) => {
+            info!(composite = &*head.tool, run = %head.id, ?took, "workflow completed");
+            result
+        }
+        Err(error) => {
+            warn!(composite = &*head.tool, run = %head.id, ?took, error = with_cause(&error), "workflow failed");
+            authored::tool_result(Era::Legacy, &error.for_client(), None, true)
+        }
+    }
+}
+
+fn new_head(
+    caller: &Caller,
+    composite: &Composite,
+    arguments: RawJson,
+    parent: Option<(Arc<RunHead>, u64)>,
+) -> Arc<RunHead> {
+    let id = RunId(*uuid::Uuid::new_v4().as_bytes());
+    let (log_level, session) = match &caller.client {
+        Client::Legacy(session) => (session.log_level(), Some(session.id.clone()).filter(|_| session.is_listed())),
+        Client::Modern { log_level, .. } | Client::Workflow { log_level, .. } => (*log_level, None),
+    };
+    Arc::new(RunHead {
+        id,
+        root: parent.as_ref().map_or(id, |(parent, _)| parent.root),
+        parent: parent.map(|(parent, call)| (parent.id, call)),
+        tool: composite.name.clone(),
+        owner: Owner::of(&caller.identity).0,
+        source: composite.workflow.source().clone(),
+        arguments,
+        client: RunClient {
+            capabilities: caller.profile(Era::Legacy).capabilities,
+            log_level: log_level.map(|level| level.as_str().to_owned()),
+            session,
+        },
+        began: now(),
+    })
 }
 
 /// Takes up the runs whose time has come, and those that a process left behind that is gone; for ever.

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -72,7 +72,7 @@ impl Exchange {
         let of_request = (caller.clone(), id.clone());
         let outcome = Box::pin(async move {
             let (caller, id) = of_request;
-            let going_on = gateway.answer_to_earlier(&request, &caller, sender);
+            let going_on = pin!(gateway.answer_to_earlier(&request, &caller, sender));
             until_cancelled(&gateway, &session, &caller, &id, going_on).await
         });
         Self { id, caller, outcome, events, questions: Vec::new(), done: None }
@@ -206,7 +206,9 @@ async fn run(
     let Client::Legacy(session) = &caller.client else {
         return gateway.request(&caller, incoming, events).await;
     };
-    until_cancelled(&gateway, session, &caller, &id, gateway.request(&caller, incoming, events)).await
+    // Pinned here: handed on by value it would lie in memory twice.
+    let outcome = pin!(gateway.request(&caller, incoming, events));
+    until_cancelled(&gateway, session, &caller, &id, outcome).await
 }
 
 /// The outcome of a request of a session, unless its client takes it back.
@@ -215,7 +217,7 @@ async fn until_cancelled(
     session: &Arc<Session>,
     caller: &Caller,
     id: &RawJson,
-    outcome: impl Future<Output = Result<Reply, RpcError>>,
+    outcome: Pin<&mut impl Future<Output = Result<Reply, RpcError>>>,
 ) -> Result<Reply, RpcError> {
     let in_flight = session.begin(id).map_err(|refusal| RpcError::new(INVALID_REQUEST, refusal.to_string()))?;
     tokio::select! {

@@ -67,9 +67,7 @@ impl<'a> Components<'a> {
         let bytes = bytes.map(Cow::Borrowed).or_else(of_plugin).or_else(|| self.carried.get(name).cloned());
         match bytes.filter(|bytes| vmcp_plugin::digest(bytes) == component.digest()) {
             Some(bytes) => runs.keep_component(component.digest(), &bytes),
-            None => {
-                warn!(component = name, "its file has changed since it was loaded: what runs need of it is not kept")
-            }
+            None => warn!(component = name, "its file changed while it was loaded: runs cannot outlast a change of it"),
         }
     }
 

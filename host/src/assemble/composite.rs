@@ -1,6 +1,6 @@
 //! Composite tools from their section of the configuration: each a workflow with its grant and its limits.
 
-use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Map, Value, json};
@@ -16,8 +16,6 @@ use super::components::{BUILT_IN, Components, carried_component, engine_for_file
 const INTERPRETER: &str = "workflow-yaml";
 /// Keys of an entry that are the host's affair, not the interpreter's.
 const HOST_KEYS: [&str; 2] = ["grants", "sha256"];
-/// How much longer the host waits than an interpreter that keeps the time itself, and says better where it went.
-const MARGIN: Duration = Duration::from_mins(1);
 
 /// Where a composite tool is declared.
 #[derive(Clone, Copy)]
@@ -37,19 +35,13 @@ impl Components<'_> {
     }
 
     fn composite(&self, tool: &CompositeToolConfig, place: Place<'_>) -> anyhow::Result<(Composite, Component)> {
-        let mut limits = BudgetLimits::default();
-        let given = tool.timeout.map(GoDuration::as_duration).filter(|time| !time.is_zero());
-        limits.wall_time = given.unwrap_or(limits.wall_time);
         let (workflow, component, plugin) = match &tool.workflow {
             None => {
-                limits.wall_time += MARGIN;
                 let (workflow, interpreter) = self.interpreted(tool, place)?;
                 (workflow, interpreter, None)
             }
             Some(named) => {
                 let (component, plugin) = self.workflow_component(tool, named)?;
-                let of_plugin = plugin.and_then(|plugin| plugin.limits.wall_time).map(GoDuration::as_duration);
-                limits.wall_time = given.or(of_plugin).unwrap_or(limits.wall_time);
                 let config = tool.config.clone().map_or_else(|| json!({}), Value::Object);
                 let workflow = component.workflow(&config, None);
                 (workflow.map_err(|error| self.refused(named, place, "/config", error))?, component, plugin)
@@ -60,6 +52,12 @@ impl Components<'_> {
         if let Some(schema) = &definition.config_schema {
             self.check_config(tool, &schema.to_value()?, place)?;
         }
+        let mut limits = BudgetLimits::default();
+        // Steps keep the time themselves, and say better where it went; their interpreter asks for a little more.
+        let of_entry = tool.timeout.filter(|_| tool.workflow.is_some());
+        let of_plugin = plugin.and_then(|plugin| plugin.limits.wall_time);
+        let given = of_entry.or(of_plugin).map(GoDuration::as_duration).filter(|time| !time.is_zero());
+        limits.wall_time = given.or(definition.wall_time).unwrap_or(limits.wall_time);
         let patterns =
             tool.grants.as_ref().or(plugin.map(|plugin| &plugin.grants)).and_then(|grants| grants.tools.as_ref());
         let grant = match patterns {

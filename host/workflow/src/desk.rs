@@ -115,7 +115,8 @@ impl Desk {
 impl Table {
     fn is_resting(&self) -> bool {
         // What is over already is about to be told.
-        let is_resting = |call| self.waits.get(call).is_some_and(|wait| wait.is_resting && wait.outcome.peek().is_none());
+        let is_resting =
+            |call| self.waits.get(call).is_some_and(|wait| wait.is_resting && wait.outcome.peek().is_none());
         self.idle.as_ref().is_some_and(|open| !open.is_empty() && open.iter().all(is_resting))
     }
 }

@@ -71,7 +71,7 @@ pub trait Outside: Send + Sync {
     ) -> BoxFuture<'static, Result<Asked, InteractionError>>;
 
     /// How long a question waits whose asker does not say.
-    fn patience(&self) -> Duration;
+    fn longest_wait(&self) -> Duration;
 
     fn progress(&self, done: f64, total: Option<f64>, message: String);
 }
@@ -193,7 +193,7 @@ impl Run {
         if !self.log.desk.has(number) {
             self.budget.take_question().map_err(InteractionError::OverBudget)?;
         }
-        let (left, until) = self.unfinished.left(number, timeout.unwrap_or_else(|| self.outside.patience()));
+        let (left, until) = self.unfinished.left(number, timeout.unwrap_or_else(|| self.outside.longest_wait()));
         Ok(self.log.desk.wait(number, true, Some(until), || {
             let asked = self.outside.ask(number, method, params, left);
             let settled = self.log.settled();

@@ -55,6 +55,7 @@ impl vmcp_sdk::workflow::Workflow for Interpreter {
             annotations: definition.annotations.unwrap_or_default(),
             tools: definition.tools,
             config_schema: definition.config_schema,
+            wall_time: Some(definition.wall_time),
         })
     }
 

@@ -16,6 +16,8 @@ use crate::{
     world::World,
 };
 
+/// How much longer the host is to wait than the workflow, which keeps its time itself and says better where it went.
+const MARGIN: Duration = Duration::from_mins(1);
 /// Longest run of a workflow that says nothing.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -44,6 +46,8 @@ pub struct Definition {
     pub annotations: Option<Map<String, Value>>,
     /// As declared: what whoever runs the document may say under `config`.
     pub config_schema: Option<Value>,
+    /// Longest time between its beginning and its end.
+    pub wall_time: Duration,
     /// The tools that the steps name, each once, in their order.
     pub tools: Vec<String>,
 }
@@ -107,6 +111,7 @@ impl Workflow {
             annotations: self.annotations.clone(),
             config_schema: self.config_schema.clone().map(Value::Object),
             tools,
+            wall_time: self.timeout + MARGIN,
         }
     }
 

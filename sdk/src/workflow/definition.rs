@@ -1,5 +1,7 @@
 //! What clients see of a workflow.
 
+use std::time::Duration;
+
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
@@ -22,6 +24,9 @@ pub struct Definition {
     pub config_schema: Option<Value>,
     /// The tools that the workflow calls. It may call no others unless it is granted more.
     pub tools: Vec<String>,
+    /// How long a run may take where the host's 30 minutes are not enough, e.g. because it sleeps; waits for a person are not
+    /// counted.
+    pub wall_time: Option<Duration>,
 }
 
 impl Definition {
@@ -41,6 +46,13 @@ impl Definition {
     #[must_use]
     pub fn calls<const N: usize>(mut self, tools: [&str; N]) -> Self {
         self.tools.extend(tools.map(str::to_owned));
+        self
+    }
+
+    /// The same with so much time for a run.
+    #[must_use]
+    pub fn takes_up_to(mut self, time: Duration) -> Self {
+        self.wall_time = Some(time);
         self
     }
 

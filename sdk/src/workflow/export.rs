@@ -45,6 +45,7 @@ impl From<Definition> for wit::Definition {
             annotations: Value::Object(definition.annotations).to_string(),
             tools: definition.tools,
             config_schema: definition.config_schema.map(|schema| schema.to_string()).unwrap_or_default(),
+            wall_time: definition.wall_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             extra: String::new(),
         }
     }

@@ -1,6 +1,8 @@
 //! The host is killed again and again while runs are under way: each run completes or says that it does not know, and nothing
 //! that has an effect is done twice.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits for what it begins, or ends with it")]
+
 use std::{
     collections::HashMap,
     env,

@@ -1,5 +1,7 @@
 //! Runs that go on: after their client's answer, after a kill of the host, in another host.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits for what it begins, or ends with it")]
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

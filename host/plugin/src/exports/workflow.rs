@@ -3,7 +3,7 @@
 //! A run has an instance of its own from beginning to end: of a pool while that has some, since a run may wait for a person, and
 //! hold what it has as long.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use vmcp_core::{
@@ -158,6 +158,7 @@ fn read_definition(definition: wit::Definition) -> Result<WorkflowDefinition, St
         annotations: object("annotations", annotations)?.to_value().map_err(|error| error.to_string())?,
         config_schema: text(definition.config_schema).map(|schema| object("config-schema", schema)).transpose()?,
         tools: definition.tools,
+        wall_time: definition.wall_time.map(Duration::from_millis),
     })
 }
 

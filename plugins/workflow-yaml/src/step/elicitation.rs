@@ -1,7 +1,5 @@
 //! Steps of type `elicitation`: a question to the user.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::{Failure, FailureKind, Outcome, Step};
@@ -13,8 +11,6 @@ use crate::{
     world::{Elicited, World},
 };
 
-/// Longest wait for an answer, whatever the step says: a person who has not answered by then has left.
-const MAX_TIMEOUT: Duration = Duration::from_mins(10);
 /// Largest schema and answer, in bytes, and how deep either may be nested.
 const MAX_SCHEMA_BYTES: usize = 100 * 1024;
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -55,8 +51,7 @@ impl ElicitationStep {
         context: &TemplateValue,
     ) -> Result<Outcome, Failure> {
         let message = self.message.expand(context).map_err(|error| Failure::lasting(format!("message: {error}")))?;
-        let timeout = step.timeout.min(MAX_TIMEOUT);
-        match run.world.elicit(&message, &self.schema, timeout).await {
+        match run.world.elicit(&message, &self.schema, step.timeout).await {
             Elicited::Accepted(answer) => accepted(answer),
             Elicited::Declined => without_answer(step, self.on_decline, "decline", "the user declined"),
             Elicited::Cancelled => without_answer(step, self.on_cancel, "cancel", "the user cancelled"),
