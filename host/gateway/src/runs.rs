@@ -446,3 +446,6 @@ pub(crate) async fn keep_going(gateway: Arc<Gateway>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

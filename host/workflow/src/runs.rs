@@ -50,7 +50,7 @@ pub trait RunStore: Send + Sync {
     fn end(&self, run: &Arc<RunHead>, ending: Ending, result: RawJson);
 
     /// The stream on which the client hears of the run, and the id of its request there.
-    fn note_stream(&self, run: RunId, stream: u64, request: RawJson);
+    fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream);
 
     /// Takes the outermost run `root` for this process.
     fn claim(&self, root: RunId) -> BoxFuture<'static, Result<Claim, RunStoreError>>;

@@ -128,8 +128,8 @@ impl Gateway {
 
     /// Notes on which stream the session hears of the run that a request began.
     pub fn note_stream(&self, caller: &Caller, stream: u64, request: &RawJson) {
-        if let Some(run) = caller.run.get() {
-            self.runs.store.note_stream(*run, stream, request.clone());
+        if let Some(live) = caller.run.get().and_then(|run| self.runs.find(*run)) {
+            self.runs.store.note_stream(&live.head, RunStream { number: stream, request: request.clone() });
         }
     }
 

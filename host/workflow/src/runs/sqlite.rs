@@ -4,7 +4,11 @@ mod holder;
 mod row;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -17,7 +21,7 @@ use vmcp_store::{
 use self::{holder::Holder, writer::Writer};
 use crate::now;
 
-use super::{Claim, Due, Ending, RunHead, RunRecord, RunState, RunStore, RunStoreError, TimedEvent};
+use super::{Claim, Due, Ending, RunHead, RunRecord, RunState, RunStore, RunStoreError, RunStream, TimedEvent};
 
 const FORMAT: Format = Format {
     // "vmcR", as its bytes.
@@ -25,6 +29,9 @@ const FORMAT: Format = Format {
     migrations: &[include_str!("sqlite/schema.sql")],
     is_durable: true,
 };
+
+/// How long a component is kept that no run needs and no process has said to have.
+const COMPONENT_KEPT: Duration = Duration::from_hours(24);
 
 /// How long runs are kept, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +56,8 @@ pub struct SqliteRuns {
     holder: Arc<Holder>,
     limits: RunLimits,
     is_durable: bool,
+    /// Digests of the components that this process may begin runs of.
+    components: Mutex<Vec<String>>,
 }
 
 impl SqliteRuns {
@@ -78,7 +87,7 @@ impl SqliteRuns {
             path: PathBuf::from("runs"),
             source,
         })?;
-        Ok(Self { writer, holder: Arc::new(holder), limits, is_durable })
+        Ok(Self { writer, holder: Arc::new(holder), limits, is_durable, components: Mutex::default() })
     }
 }
 
@@ -162,10 +171,14 @@ impl RunStore for SqliteRuns {
         });
     }
 
-    fn note_stream(&self, run: RunId, stream: u64, request: RawJson) {
-        self.writer.write(run, move |transaction| {
+    fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream) {
+        let (run, holder) = (run.clone(), self.holder.clone());
+        self.writer.write(run.id, move |transaction| {
+            // One that never rested may not have been written yet.
+            insert(transaction, &run, RunState::Running, Some(&holder.name))?;
+            let RunStream { number, request } = stream;
             let sql = "UPDATE run SET stream = ?2, request = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![run.0, row::bits(stream), request.as_str()]).map(drop)
+            transaction.prepare_cached(sql)?.execute(params![run.id.0, row::bits(number), request.as_str()]).map(drop)
         });
     }
 
@@ -263,10 +276,12 @@ impl RunStore for SqliteRuns {
         if !self.is_durable {
             return;
         }
+        self.components.lock().unwrap_or_else(PoisonError::into_inner).push(digest.to_owned());
         let (digest, bytes) = (digest.to_owned(), bytes.to_owned());
         drop(self.writer.ask(move |transaction| {
-            let sql = "INSERT OR IGNORE INTO component (digest, bytes) VALUES (?1, ?2)";
-            transaction.execute(sql, params![digest, bytes]).map(|_| Ok(()))
+            let sql = "INSERT INTO component (digest, seen, bytes) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (digest) DO UPDATE SET seen = excluded.seen";
+            transaction.execute(sql, params![digest, row::number(now()), bytes]).map(|_| Ok(()))
         }));
     }
 
@@ -284,19 +299,27 @@ impl RunStore for SqliteRuns {
             |time: Duration| row::number(now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         let (gone, ended) = (before(lifetime), before(kept));
         let message = format!("nobody came back to the run within {lifetime:?} (`runs.lifetime`)");
+        let unseen = before(COMPONENT_KEPT);
         let holder = self.holder.clone();
+        let components = self.components.lock().unwrap_or_else(PoisonError::into_inner).clone();
         drop(self.writer.ask(move |transaction| {
             free_the_dead(transaction, &holder)?;
             let result = serde_json::json!({ "content": [{ "type": "text", "text": message }], "isError": true });
-            let sql = "UPDATE run SET state = 'failed', result = ?2, wake = NULL
+            let sql = "UPDATE run SET state = 'failed', result = ?2, changed = ?3, wake = NULL
                        WHERE state = 'waiting' AND changed < ?1 AND parent IS NULL AND holder IS NULL";
-            transaction.prepare_cached(sql)?.execute(params![gone, result.to_string()])?;
+            transaction.prepare_cached(sql)?.execute(params![gone, result.to_string(), row::number(now)])?;
             let sql = "DELETE FROM run WHERE root IN (SELECT id FROM run WHERE parent IS NULL
                        AND state NOT IN ('running', 'waiting') AND changed < ?1)";
             if transaction.prepare_cached(sql)?.execute([ended])? > 0 {
                 transaction.execute("DELETE FROM event WHERE run NOT IN (SELECT id FROM run)", [])?;
                 transaction.execute("DELETE FROM source WHERE digest NOT IN (SELECT source FROM run)", [])?;
             }
+            for digest in components {
+                let sql = "UPDATE component SET seen = ?2 WHERE digest = ?1";
+                transaction.prepare_cached(sql)?.execute(params![digest, row::number(now)])?;
+            }
+            let sql = "DELETE FROM component WHERE seen < ?1 AND digest NOT IN (SELECT component FROM source)";
+            transaction.prepare_cached(sql)?.execute([unseen])?;
             Ok(Ok(()))
         }));
     }

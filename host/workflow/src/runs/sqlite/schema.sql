@@ -7,6 +7,8 @@ CREATE TABLE source (
 
 CREATE TABLE component (
     digest TEXT PRIMARY KEY,
+    -- When a process last said that it has tools made of it.
+    seen INTEGER NOT NULL,
     bytes BLOB NOT NULL
 ) STRICT;
 
