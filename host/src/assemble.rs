@@ -3,6 +3,7 @@
 
 mod components;
 mod composite;
+mod known_tools;
 mod runs;
 pub(crate) mod search;
 
@@ -38,6 +39,7 @@ pub use components::{
     CheckedComponents, Rankings, carried_component, check_components, engine_for_files, rankings_named, with_hint,
 };
 pub use composite::{interpreted, workflow, workflow_name};
+pub use known_tools::{ToolSource, check_calls};
 
 /// How long the first catalog waits for backends that are still starting. Those join later; clients are told.
 const PATIENCE: Duration = Duration::from_secs(10);

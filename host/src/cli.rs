@@ -31,7 +31,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve the backends of a configuration as one MCP server.
     Serve(Serve),
-    /// Check a configuration, its components included, and summarise it.
+    /// Check a configuration, its components and the calls of its composite tools included, and summarise it.
     Validate(Validate),
     /// Look at WebAssembly components.
     #[command(subcommand)]
@@ -104,6 +104,13 @@ fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
 pub(crate) struct Validate {
     #[command(flatten)]
     pub file: ConfigFile,
+    /// Tools that composite tools are checked against, as `snapshot` writes them. Absent: those that each backend offered when it
+    /// was last up.
+    #[arg(long, value_name = "FILE")]
+    pub tools: Option<PathBuf>,
+    /// Start the backends for the moment, and check composite tools against what they offer now.
+    #[arg(long, conflicts_with = "tools")]
+    pub live: bool,
     /// Print problems, components and the fate of every key as JSON.
     #[arg(long)]
     pub json: bool,

@@ -13,8 +13,8 @@
 mod assemble;
 
 pub use assemble::{
-    CheckedComponents, ComponentRefused, Host, HostBuilder, cache_dir, carried_component, check_components,
-    engine_for_files, interpreted, state_dir, with_hint, workflow, workflow_name,
+    CheckedComponents, ComponentRefused, Host, HostBuilder, ToolSource, cache_dir, carried_component, check_calls,
+    check_components, engine_for_files, interpreted, state_dir, with_hint, workflow, workflow_name,
 };
 
 /// The parts of tool search, for what measures it.

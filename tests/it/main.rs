@@ -24,4 +24,5 @@ mod serving;
 mod sessions;
 mod stdio;
 mod tool_search;
+mod validation;
 mod workflow;

@@ -66,6 +66,10 @@ impl CompositeFile {
         }
     }
 
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// A problem at a JSON pointer into the file.
     pub fn problem_at(&self, pointer: &str, rule: Rule, message: String) -> Problem {
         let path = KeyPath::from_pointer(&format!("{PLACE}{pointer}")).unwrap_or_default();
@@ -74,9 +78,14 @@ impl CompositeFile {
     }
 }
 
+/// Where the entry of a composite file stands in its tree.
+pub(crate) fn place() -> KeyPath {
+    KeyPath::from_pointer(PLACE).unwrap_or_default()
+}
+
 /// The problem with its place as the author of the file knows it.
-fn in_own_file(mut problem: Problem) -> Problem {
-    let place = KeyPath::from_pointer(PLACE).unwrap_or_default();
+pub(crate) fn in_own_file(mut problem: Problem) -> Problem {
+    let place = place();
     if problem.path.is_within(&place) {
         problem.path = problem.path.steps().iter().skip(place.steps().len()).cloned().collect();
     }

@@ -3,10 +3,12 @@
 //! [`load`] goes through these steps, one module each: `tree` reads YAML into nodes that know their line and column;
 //! `scalar` decides what an untyped scalar means (as Go's yaml.v3 does); `shape` turns the tree into JSON, guided by
 //! the schema; `check` compares it with that schema; serde types it into the structs of `section`; `validate` applies
-//! the rules a schema cannot say; `fate` tells which keys this build honours.
+//! the rules a schema cannot say; `fate` tells which keys this build honours. [`check_calls`] comes after, where somebody knows
+//! which tools there are.
 //!
 //! Building what the file describes is not done here, and nothing here is checked again later.
 
+mod calls;
 mod check;
 mod client_file;
 mod composite_file;
@@ -24,6 +26,7 @@ mod tree;
 mod validate;
 mod value;
 
+pub use calls::{CallReport, Called, Callee, Takes, check_calls};
 pub use composite_file::CompositeFile;
 pub use fate::{Fate, KeyFate};
 pub use key_path::{KeyPath, Step};

@@ -43,6 +43,10 @@ impl Loaded {
         &self.tree.file
     }
 
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// Where the value at a JSON pointer stands; for an absent one, the nearest enclosing key. `None` when the text is
     /// no pointer. Turns what a component says about its configuration into a place in the file.
     pub fn locate(&self, pointer: &str) -> Option<Location> {

@@ -128,13 +128,19 @@ pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 
 /// The known name nearest to `given`, when it is near enough to be a slip: `did you mean …?`.
 pub(crate) fn did_you_mean<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    nearest(given, known).first().map(|name| format!("did you mean `{name}`?"))
+}
+
+/// The known names near enough to `given` for a slip, the nearest first.
+pub(crate) fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
     let folded = |name: &str| name.to_lowercase().replace(['-', '_'], "");
-    known
+    let mut near: Vec<_> = known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&folded(given), &folded(name)), name))
         .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    near.into_iter().map(|(_, name)| name).collect()
 }
 
 macro_rules! rules {
@@ -309,6 +315,17 @@ rules! {
     NestedLoop = "nested-loop",
     /// An output property with both or none of `value` and `properties`.
     BadOutput = "bad-output",
+
+    /// A step, or a component, calls a tool that is not there.
+    UnknownTool = "unknown-tool",
+    /// A step does not give an argument that its tool needs.
+    MissingArgument = "missing-argument",
+    /// A step gives an argument that its tool does not have.
+    UnknownArgument = "unknown-argument",
+    /// A step gives an argument a value that its tool does not take.
+    BadArgument = "bad-argument",
+    /// A call that could not be checked against its tool.
+    UncheckedCall = "unchecked-call",
 
     /// What a component finds wrong with its configuration.
     ComponentConfig = "component-config",

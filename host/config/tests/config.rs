@@ -55,9 +55,18 @@ fn every_negative_file_has_its_one_problem_at_its_place() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Rules of warnings, of other files and of components; other tests show them.
-const SHOWN_ELSEWHERE: [Rule; 4] =
-    [Rule::ComponentConfig, Rule::EditorPlaceholder, Rule::UnknownBackend, Rule::Unsupported];
+/// Rules of warnings, of other files, of components and of tools; other tests show them.
+const SHOWN_ELSEWHERE: [Rule; 9] = [
+    Rule::BadArgument,
+    Rule::ComponentConfig,
+    Rule::EditorPlaceholder,
+    Rule::MissingArgument,
+    Rule::UncheckedCall,
+    Rule::UnknownArgument,
+    Rule::UnknownBackend,
+    Rule::UnknownTool,
+    Rule::Unsupported,
+];
 
 #[test]
 fn every_rule_has_a_negative_file() {

@@ -345,7 +345,7 @@ impl Gateway {
     }
 
     /// What goes into the next catalog, or `None` while the first one still waits for backends.
-    pub(crate) fn offers(&self) -> Option<Vec<Offer>> {
+    pub fn offers(&self) -> Option<Vec<Offer>> {
         let slots = self.slots.lock().expect("no panic while locked");
         let is_first = self.catalog.load().generation == 0;
         if is_first && self.started.elapsed() < self.patience && slots.values().any(|slot| !slot.settled) {
@@ -386,7 +386,12 @@ impl Gateway {
 
 /// A digest of how a backend is reached.
 pub(crate) fn reached(backend: &Backend) -> String {
-    let text = match &backend.spec().transport {
+    reached_by(&backend.spec().transport)
+}
+
+/// A digest of this way to reach a backend.
+pub fn reached_by(transport: &Transport) -> String {
+    let text = match transport {
         Transport::Stdio { command, args, cwd, .. } => format!("{command:?} {args:?} {cwd:?}"),
         Transport::StreamableHttp { url, .. } | Transport::Sse { url, .. } => url.to_string(),
     };

@@ -9,6 +9,7 @@ use vmcp_config::{ByteSize, Config, GoDuration, Loaded, OptimizerConfig, PluginC
 use vmcp_core::{
     extension::{ComponentConfigProblem, ConflictResolver},
     ranking::RankingStrategy,
+    workflow::WorkflowDefinition,
 };
 use vmcp_plugin::{Component, ComponentSource, EngineOptions, Grants, Limits, PluginEngine, PluginError};
 use vmcp_workflow::runs::RunStore;
@@ -178,7 +179,7 @@ fn load_plugins(
 }
 
 /// The components of a configuration that were compiled and checked.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedComponents {
     /// Label of the component that decides names.
@@ -189,6 +190,11 @@ pub struct CheckedComponents {
     pub composite_tools: Vec<String>,
     /// Names and versions of the components that the configuration loads.
     pub loaded: Vec<String>,
+    #[serde(skip)]
+    pub(super) resolver: Arc<dyn ConflictResolver>,
+    /// The composite tools by name, those of `compositeTools` first.
+    #[serde(skip)]
+    pub(super) composites: Vec<(Arc<str>, WorkflowDefinition)>,
 }
 
 /// Compiles and checks the components of a configuration, as starting a host would.
@@ -208,6 +214,8 @@ pub fn check_components(loaded: &Loaded) -> anyhow::Result<CheckedComponents> {
         ranking: rankings.map(|rankings| rankings.chosen.label().to_owned()),
         composite_tools: composites.iter().map(|(composite, _)| composite.name.to_string()).collect(),
         loaded: components.plugins.iter().map(label).collect(),
+        resolver,
+        composites: composites.into_iter().map(|(composite, _)| (composite.name, composite.definition)).collect(),
     })
 }
 

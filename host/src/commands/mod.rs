@@ -35,7 +35,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             telemetry::start(cli.log_format, verbose.max(debug));
             block_on(serve::run(arguments, loaded))
         }
-        Command::Validate(arguments) => Ok(validate::run(&arguments)),
+        Command::Validate(arguments) => {
+            telemetry::start_quiet(cli.log_format, verbose);
+            validate::run(&arguments)
+        }
         Command::Plugin(arguments) => plugin::run(&arguments),
         Command::Workflow(arguments) => {
             telemetry::start_quiet(cli.log_format, verbose);
@@ -82,13 +85,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let code = runtime.block_on(command);
+    let outcome = runtime.block_on(command);
     // A read of standard input cannot be cancelled; it must not hold up the end of the process.
     runtime.shutdown_background();
-    code
+    outcome
 }
 
 /// Loads a configuration that is to be run: its problems are printed, and so is what this build does not honour.

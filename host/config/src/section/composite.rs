@@ -127,3 +127,23 @@ pub enum JsonType {
     Object,
     Array,
 }
+
+impl JsonType {
+    /// As schemas have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Object => "object",
+            Self::Array => "array",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Object, Self::Array];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
+}

@@ -99,7 +99,7 @@ fn inner_lists<'s>(step: &'s StepConfig, path: &KeyPath) -> Vec<(KeyPath, &'s [S
 }
 
 /// All steps of a list, each followed by those inside it.
-fn all<'s>(steps: &'s [StepConfig], path: &KeyPath) -> Vec<(KeyPath, &'s StepConfig)> {
+pub(crate) fn all<'s>(steps: &'s [StepConfig], path: &KeyPath) -> Vec<(KeyPath, &'s StepConfig)> {
     let with_inner = |(index, step): (usize, &'s StepConfig)| {
         let path = path.index(index);
         let inner = inner_lists(step, &path).into_iter().flat_map(|(path, steps)| all(steps, &path));
