@@ -1,5 +1,7 @@
 //! The clients that people use, unmodified: they list and call through the host in every era that they speak.
 
+mod asked;
+
 use serde_json::Value;
 use tokio::process::Command;
 use vmcp_tests::{

@@ -10,6 +10,7 @@ mod guests;
 mod kills;
 mod kinds;
 mod loops;
+mod real;
 mod results;
 mod resume;
 mod scheduling;

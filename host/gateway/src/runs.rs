@@ -186,6 +186,10 @@ impl Gateway {
     ///
     /// - `caller`: the client that wants it; without one it goes on alone
     async fn claim(&self, run: RunId, caller: Option<&Caller>) -> Result<Option<Rejoined>, StateRefusal> {
+        // What the run calls next has to be there: a client may come back before the backends have started.
+        if self.catalog().await.is_err() {
+            return Err(StateRefusal::Busy);
+        }
         let claim = self.runs.store.claim(run).await.map_err(|error| {
             warn!(%run, error = with_cause(&error), "a run cannot be taken up");
             StateRefusal::Ended

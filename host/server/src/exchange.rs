@@ -78,9 +78,10 @@ impl Exchange {
         Self { id, caller, outcome, events, questions: Vec::new(), done: None }
     }
 
-    /// Notes that the client hears of it over the stream of this number.
-    pub(crate) fn goes_over(&self, gateway: &Gateway, stream: u64) {
-        gateway.note_stream(&self.caller, stream, &self.id);
+    /// Notes that the client hears of it over the stream of this number, before it does.
+    pub(crate) fn goes_over(&self, gateway: Arc<Gateway>, stream: u64) -> impl Future<Output = ()> + Send + 'static {
+        let (caller, id) = (self.caller.clone(), self.id.clone());
+        async move { gateway.note_stream(&caller, stream, &id).await }
     }
 
     /// Waits for the next thing to happen. Not to be called again after the outcome.

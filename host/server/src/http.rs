@@ -169,7 +169,7 @@ async fn listen(front: &Arc<Front>, headers: &HeaderMap) -> Response {
             }
         }
     };
-    streaming::resumable(front, &session, Source::Session(events), &[])
+    streaming::resumable(front, &session, Source::Session(events), &[]).await
 }
 
 async fn end_session(front: &Front, headers: &HeaderMap) -> Response {

@@ -175,7 +175,7 @@ async fn exchange(front: Arc<Front>, caller: Caller, id: RawJson, incoming: Inco
             let session = exchange.session().filter(|_| life == Life::Resumable).cloned();
             let source = Source::Exchange(Some(Box::new(exchange)));
             match session {
-                Some(session) => streaming::resumable(&front, &session, source, &[first]),
+                Some(session) => streaming::resumable(&front, &session, source, &[first]).boxed().await,
                 None => streaming::once(&front, source, first),
             }
         }
@@ -208,7 +208,7 @@ async fn batch(front: Arc<Front>, headers: &HeaderMap, text: &Bytes) -> Response
             None => return reply::json(StatusCode::OK, envelope::write_batch(&messages)),
             Some(BatchEvent::Message(message)) => {
                 messages.push(message);
-                return streaming::resumable(&front, &session, Source::Batch(batch), &messages);
+                return streaming::resumable(&front, &session, Source::Batch(batch), &messages).await;
             }
         }
     }

@@ -31,7 +31,8 @@ pub(crate) fn event_with_id(id: EventId, message: &[u8]) -> Bytes {
 
 /// An event that carries nothing but an id to come back with, and how soon to do so.
 pub(crate) fn priming_event(id: EventId) -> Bytes {
-    const RETRY_MILLIS: u32 = 1000;
+    // Clients try twice: a host that is started anew should be back by then.
+    const RETRY_MILLIS: u32 = 3000;
     format!("id: {id}\nretry: {RETRY_MILLIS}\ndata: \n\n").into()
 }
 

@@ -140,7 +140,7 @@ async fn pump(mut source: Source, first: Bytes, sender: mpsc::Sender<Bytes>) {
 /// A stream that outlives its connections: the client of `session` may come back to it for a while.
 ///
 /// - `first`: what is there already
-pub(crate) fn resumable(front: &Arc<Front>, session: &Session, source: Source, first: &[Bytes]) -> Response {
+pub(crate) async fn resumable(front: &Arc<Front>, session: &Session, source: Source, first: &[Bytes]) -> Response {
     let kind = match source {
         Source::Session(_) => StreamKind::Session,
         Source::Exchange(_) | Source::Batch(_) => StreamKind::Request,
@@ -148,8 +148,12 @@ pub(crate) fn resumable(front: &Arc<Front>, session: &Session, source: Source, f
     // Clients of earlier revisions may take an event without data for a broken message.
     let is_primed = session.revision >= Revision::V2025_11_25;
     let stream = front.streams.open(&session.id, kind, is_primed);
-    if let Source::Exchange(Some(exchange)) = &source {
-        exchange.goes_over(&front.gateway, stream.number());
+    let noting = match &source {
+        Source::Exchange(Some(exchange)) => Some(exchange.goes_over(front.gateway.clone(), stream.number())),
+        _ => None,
+    };
+    if let Some(noting) = noting {
+        noting.await;
     }
     for message in first {
         front.streams.push(&stream, message);

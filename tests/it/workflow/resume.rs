@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vmcp_tests::{
-    Behaviour, Era, FakeBackend, Mcp, ScriptedReply, TestClient, TestHost,
+    Behaviour, Era, FakeBackend, Mcp, Recording, ScriptedReply, TestClient, TestHost,
     host::WrittenHost,
     process::{PATIENCE, eventually, run as run_command},
 };
@@ -148,6 +148,62 @@ async fn an_answer_that_comes_before_its_client_has_its_stream_again_counts() {
     assert_eq!((&reply["id"], &reply["result"]["isError"]), (&json!(5), &json!(false)), "{reply}");
     assert_eq!(calls.tools(), ["before", "after"]);
     drop(host);
+}
+
+#[tokio::test]
+async fn who_comes_back_before_the_backends_are_there_waits_for_them() {
+    for (is_session, answers_first) in [(true, true), (true, false), (false, true)] {
+        let builder = TestHost::builder();
+        let (go, calls) = (builder.dir().join("go"), Recording::in_dir(builder.dir()));
+        std::fs::write(&go, "").unwrap();
+        let (backend, yaml) = asking();
+        let backend = backend.record(&calls).with(|spec| spec.starts_with = Some(go.clone()));
+        let mut host = builder.backend("b", backend).yaml(&yaml).start().await;
+        let session = Wire::open(&host.url, REVISION, &able()).await;
+        let stateless = TestClient::modern_with(&host.url, able());
+        let (mut question, mut retry) = (None, None);
+        if is_session {
+            let mut stream = session.call(1, "asks", json!({})).await;
+            while question.is_none() {
+                question = Some(stream.event().await).filter(|event| event.data.contains("elicitation/create"));
+            }
+        } else {
+            retry = Some(call_and_be_asked(&stateless, "asks", json!({}), 1).await.retry(&because("early")));
+        }
+        host.kill().await;
+        std::fs::remove_file(&go).unwrap();
+        let port: u16 = host.url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+        let _host = host.take_written().launch(port);
+        let is_open = || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
+        eventually("an open port", PATIENCE, is_open).await;
+        let starting = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            std::fs::write(&go, "").unwrap();
+        });
+        match (question, retry) {
+            (Some(question), _) => {
+                let id = question.message()["id"].clone();
+                let answer = json!({ "jsonrpc": "2.0", "id": id, "result": because("early") });
+                let mut stream = None;
+                if !answers_first {
+                    stream = Some(session.get(Some(question.id())).await);
+                }
+                assert_eq!(session.post(&answer).await.status, 202);
+                let mut stream = match stream {
+                    Some(stream) => stream,
+                    None => session.get(Some(question.id())).await,
+                };
+                assert_eq!(stream.wait_for("").await["result"]["isError"], false);
+            }
+            (None, Some(retry)) => {
+                let reply = stateless.request("tools/call", retry).await;
+                assert_eq!(reply.result()["isError"], false, "{}", reply.raw);
+            }
+            (None, None) => unreachable!("one of them was asked"),
+        }
+        assert_eq!(calls.arguments("after"), [json!({ "why": "early" })]);
+        starting.await.unwrap();
+    }
 }
 
 #[tokio::test]

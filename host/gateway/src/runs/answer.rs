@@ -126,10 +126,16 @@ impl Gateway {
         answer.map(|(_, reply)| reply).map_err(|error| crate::forward::no_reply(&error))
     }
 
-    /// Notes on which stream the session hears of the run that a request began.
-    pub fn note_stream(&self, caller: &Caller, stream: u64, request: &RawJson) {
-        if let Some(live) = caller.run.get().and_then(|run| self.runs.find(*run)) {
-            self.runs.store.note_stream(&live.head, RunStream { number: stream, request: request.clone() });
+    /// Notes on which stream the session hears of the run that a request began. Where runs outlive the process, it returns
+    /// once that is written: whoever was told of the stream can come back to it.
+    pub async fn note_stream(&self, caller: &Caller, stream: u64, request: &RawJson) {
+        let Some(live) = caller.run.get().and_then(|run| self.runs.find(*run)) else { return };
+        let store = &self.runs.store;
+        store.note_stream(&live.head, RunStream { number: stream, request: request.clone() });
+        if store.is_durable()
+            && let Err(error) = store.settled(live.head.id).await
+        {
+            warn!(run = %live.head.id, %error, "its client cannot come back to it after a restart");
         }
     }
 

@@ -128,6 +128,7 @@ async fn what_runs_need_of_their_components_is_kept() {
     let file = dir.path().join("runs.db");
     let store = SqliteRuns::in_file(file.clone(), RunLimits::default()).unwrap();
     store.keep_component("c0", b"bytes");
+    assert!(store.component("c0").await.unwrap().is_some());
     drop(store);
     let store = SqliteRuns::in_file(file, RunLimits::default()).unwrap();
     assert_eq!(store.component("c0").await.unwrap().as_deref(), Some(&b"bytes"[..]));
