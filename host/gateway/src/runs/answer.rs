@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 use vmcp_backend::EventSender;
 use vmcp_core::{
@@ -16,10 +17,10 @@ use vmcp_workflow::{
     runs::{RunRecord, RunStream, TimedEvent},
 };
 
-use super::Rejoined;
+use super::{HELD_PATIENCE, HELD_PAUSE, Rejoined};
 use crate::{
     gateway::Gateway,
-    parked::Answer,
+    parked::{Answer, StateRefusal},
     router::Caller,
     session::{Owner, Session},
 };
@@ -61,19 +62,38 @@ impl Gateway {
         let number = response.id.as_ref().and_then(|id| id.as_str().parse().ok());
         let Some(number) = number.filter(|number| *number >= FIRST_NUMBER) else { return false };
         let Some(root) = self.asked_by(session, number).await else { return false };
-        if let Some(live) = self.runs.find(root) {
-            live.seat.answer_early(number, response.reply);
-            return true;
-        }
-        match self.rejoin(root, &Caller::legacy(session.clone())).await {
-            Ok(Rejoined::Goes(live)) => {
-                live.seat.answer_early(number, response.reply);
-                true
-            }
-            Ok(Rejoined::Over(_)) => false,
+        match self.have_answered(root, &Caller::legacy(session.clone()), number, response.reply).await {
+            Ok(is_taken) => is_taken,
             Err(refusal) => {
                 warn!(run = %root, %refusal, "an answer came for a run that cannot take it");
                 false
+            }
+        }
+    }
+
+    /// Gives an answer to a run, whoever else waits for that; false when it has ended.
+    async fn have_answered(
+        &self,
+        run: RunId,
+        caller: &Caller,
+        number: u64,
+        reply: Reply,
+    ) -> Result<bool, StateRefusal> {
+        let deadline = Instant::now() + HELD_PATIENCE;
+        loop {
+            if let Some(live) = self.runs.find(run) {
+                live.seat.answer_early(number, reply);
+                return Ok(true);
+            }
+            match self.claim(run, Some(caller)).await? {
+                Some(Rejoined::Goes(live)) => {
+                    live.seat.answer_early(number, reply);
+                    return Ok(true);
+                }
+                Some(Rejoined::Over(_)) => return Ok(false),
+                // Whoever is about to have it may be this process.
+                None if Instant::now() >= deadline => return Err(StateRefusal::Busy),
+                None => sleep(HELD_PAUSE).await,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Runs of two identities: today's clients are all one, so the other's runs are put where they are kept.
 
 use futures::future::BoxFuture;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_core::{
     extension::{ConflictResolver, Resolution, ResolveError, ResolveRequest},
     journal::HostCall,
@@ -89,7 +90,7 @@ fn gateway(store: &Arc<SqliteRuns>) -> Arc<Gateway> {
         tool_search: None,
         composites: vec![Arc::new(composite)],
         runs: store.clone(),
-        run_lifetime: Duration::from_secs(60),
+        run_lifetime: Duration::from_mins(1),
         revive: Arc::new(|_, _, _| Err("nothing is revived here".into())),
         all_or_nothing: false,
     })
@@ -125,6 +126,8 @@ async fn waiting(store: &SqliteRuns, number: u8, owner: [u8; 32], session: &Sess
 async fn no_identity_finds_answers_or_goes_on_with_anothers_run() {
     let store = Arc::new(SqliteRuns::in_memory(RunLimits::default()).unwrap());
     let gateway = gateway(&store);
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    gateway.start(&tasks, &shutdown);
     let capabilities = RawJson::parse(r#"{"elicitation":{}}"#).unwrap();
     let session = gateway.sessions.begin(Revision::LATEST_LEGACY, Identity::Anonymous, capabilities);
     let own = waiting(&store, 1, Owner::of(&Identity::Anonymous).0, &session).await;

@@ -97,7 +97,7 @@ async fn a_run_that_was_never_written_can_end_and_be_found_by_its_stream() {
 
 #[tokio::test]
 async fn too_many_runs_do_not_wait_and_old_ones_are_forgotten() {
-    let limits = RunLimits { lifetime: Duration::from_secs(60), kept: Duration::from_secs(10), waiting: 1 };
+    let limits = RunLimits { lifetime: Duration::from_mins(1), kept: Duration::from_secs(10), waiting: 1 };
     let store = SqliteRuns::in_memory(limits).unwrap();
     let (one, two) = (head(1, None), head(2, None));
     store.begin(&one);
@@ -140,6 +140,7 @@ async fn what_runs_need_of_their_components_is_kept() {
     store.begin(&head(1, None));
     store.sweep(now() + days);
     assert!(store.component("c0").await.unwrap().is_some());
-    store.ask_to_cancel(RunId([1; 16]));
     assert_eq!(store.to_cancel().await.unwrap(), []);
+    store.ask_to_cancel(RunId([1; 16]));
+    assert_eq!(store.to_cancel().await.unwrap(), [RunId([1; 16])]);
 }
