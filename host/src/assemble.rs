@@ -212,6 +212,7 @@ impl Host {
     /// As [`stop`](Self::stop), within `grace`: half of it for requests under way, what is left for the backends.
     pub async fn stop_within(self, grace: Duration) {
         let deadline = Instant::now() + grace;
+        self.gateway.begin_stop();
         self.stopping.cancel();
         self.fronts.close();
         if timeout(grace / 2, self.fronts.wait()).await.is_err() {

@@ -25,7 +25,7 @@ use vmcp_mcp::{
 };
 use vmcp_workflow::{
     Asked, Budget, Composite, Outside, Rests,
-    runs::{RunHead, RunRecord},
+    runs::{Ending, RunHead, RunRecord},
 };
 
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
     router::{Caller, Client, Incoming, Target, outgoing},
     rules::BackendRules,
     runs::{self, Begun, Rejoined},
-    seat::Seat,
+    seat::{Expected, Seat},
 };
 
 /// Composite tools that run inside each other.
@@ -157,7 +157,7 @@ impl Gateway {
                     let live = self.begin_run(caller.in_workflow(), composite, arguments);
                     // A request begins one run.
                     let _ = caller.run.set(live.head.id);
-                    self.follow(live, caller, events, meta.progress_token, HashMap::new()).await
+                    self.follow(live, None, caller, events, meta.progress_token, HashMap::new()).await
                 };
                 Stopped::Answered(admit(&caller.identity, CALL, &name, &BackendId::composite(), running).await)
             }
@@ -186,7 +186,7 @@ impl Gateway {
         let mut open = match state {
             None => {
                 let live = self.begin_run(caller.in_workflow(), composite, arguments);
-                self.open_run(live, 0, caller, token.clone(), HashMap::new())
+                self.open_run(live, None, 0, caller, token.clone(), HashMap::new())
             }
             Some(state) => {
                 let ticket = self.parked.read(&state, &binding)?;
@@ -203,7 +203,9 @@ impl Gateway {
                             Rejoined::Over(result) => {
                                 return Ok(Stopped::Answered(Ok((Era::Legacy, Reply::Result(result)))));
                             }
-                            Rejoined::Goes(live) => self.open_run(live, ticket.round, caller, token.clone(), answers),
+                            Rejoined::Goes(live, expected) => {
+                                self.open_run(live, Some(expected), ticket.round, caller, token.clone(), answers)
+                            }
                         }
                     }
                 }
@@ -223,6 +225,7 @@ impl Gateway {
     fn open_run(
         &self,
         live: Arc<Live>,
+        expected: Option<Expected>,
         round: u32,
         caller: &Caller,
         token: Option<RawJson>,
@@ -230,7 +233,7 @@ impl Gateway {
     ) -> OpenCall {
         let (identity, name) = (caller.identity.clone(), live.head.tool.clone());
         OpenCall::of_run(live.clone(), round, |messages| {
-            let following = self.follow(live, caller, messages, token, answers);
+            let following = self.follow(live, expected, caller, messages, token, answers);
             async move { admit(&identity, CALL, &name, &BackendId::composite(), following).await }
         })
     }
@@ -354,6 +357,9 @@ impl Gateway {
             None => Begun::Now(arguments, Some((within.head.clone(), number))),
         };
         let (budget, chain) = (within.budget.nested(composite.limits), within.chain);
+        if let Begun::Before(record) = &begun {
+            budget.charge(&record.events);
+        }
         let identity = caller.identity.clone();
         let prepared = self.prepare(caller, composite, begun, seat, budget, chain).await;
         let (running, past) = prepared.map_err(ToolCallError::Other)?;
@@ -366,7 +372,12 @@ impl Gateway {
                 backend: BackendId::composite(),
                 reason: "it was laid aside".to_owned(),
             })?;
-            Ok((Era::Legacy, Reply::Result(runs::result_of(&running, ended))))
+            let ending = if ended.is_ok() { Ending::Completed } else { Ending::Failed };
+            let result = runs::result_of(&running, ended);
+            if running.log.unwritten().is_none() {
+                self.runs.store.end(&running.log.head, ending, result.clone());
+            }
+            Ok((Era::Legacy, Reply::Result(result)))
         };
         match admit(&identity, CALL, name, &BackendId::composite(), answer).await {
             Ok((_, Reply::Result(result))) => Ok(result),

@@ -313,10 +313,16 @@ impl Gateway {
         }
     }
 
-    /// Ends all backends.
+    /// The host is about to end: runs that outlive it are not cancelled any more by clients that leave.
+    pub fn begin_stop(&self) {
+        self.runs.begin_stop();
+    }
+
+    /// Ends all backends, after the runs that call them.
     pub async fn stop(&self, grace: Duration) {
         // A catalog without the backends that end now would be nobody's, and cost the index all that it knows.
         self.stopping.cancel();
+        self.runs.stop().await;
         futures::future::join_all(self.backends.values().map(|backend| backend.stop(grace))).await;
     }
 

@@ -33,9 +33,19 @@ pub(crate) struct Live {
     standing: watch::Sender<Standing>,
     /// Whether it goes on when its client leaves: the client has what it needs to come back.
     is_kept: AtomicBool,
+    /// Whether its stream was noted where runs are kept, and it with that.
+    is_noted: AtomicBool,
     /// What makes it go on, as long as its client's request does that; then it has a task of its own.
-    driver: Mutex<Option<BoxFuture<'static, ()>>>,
+    driver: Mutex<Driver>,
     task: OnceLock<AbortHandle>,
+}
+
+/// What makes a run go on.
+#[derive(Default)]
+struct Driver {
+    future: Option<BoxFuture<'static, ()>>,
+    /// It is not wanted any more, wherever it is now.
+    is_aborted: bool,
 }
 
 /// How far a run is.
@@ -55,6 +65,7 @@ impl Live {
             seat: Arc::new(seat),
             standing: watch::Sender::new(Standing::Works),
             is_kept: AtomicBool::default(),
+            is_noted: AtomicBool::default(),
             driver: Mutex::default(),
             task: OnceLock::new(),
         })
@@ -62,12 +73,12 @@ impl Live {
 
     /// `driver` makes it go on, once its client waits for it.
     pub(crate) fn is_driven_by(&self, driver: BoxFuture<'static, ()>) {
-        *self.driver() = Some(driver);
+        self.driver().future = Some(driver);
     }
 
     /// From now on it goes on by itself.
     pub(crate) fn go_on_alone(&self) {
-        let Some(driver) = self.driver().take() else { return };
+        let Some(driver) = self.driver().future.take() else { return };
         #[expect(clippy::disallowed_methods, reason = "it ends with its run, or is aborted by whoever cancels that")]
         let task = tokio::spawn(driver);
         // It comes to this once.
@@ -77,13 +88,19 @@ impl Live {
     /// Lets it go on a bit, unless it does so by itself.
     fn go_on(&self, context: &mut Context<'_>) {
         // Taken out meanwhile: what it does may look here.
-        let Some(mut driver) = self.driver().take() else { return };
-        if driver.as_mut().poll(context).is_pending() {
-            *self.driver() = Some(driver);
+        let Some(mut future) = self.driver().future.take() else { return };
+        if future.as_mut().poll(context).is_pending() {
+            let mut driver = self.driver();
+            if !driver.is_aborted {
+                driver.future = Some(future);
+                return;
+            }
+            // What it holds is dropped outside the lock.
+            drop(driver);
         }
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<BoxFuture<'static, ()>>> {
+    fn driver(&self) -> MutexGuard<'_, Driver> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,6 +117,14 @@ impl Live {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_noted_now(&self) {
+        self.is_noted.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_noted(&self) -> bool {
+        self.is_noted.load(Ordering::Relaxed)
+    }
+
     /// It is at rest from now on, or not.
     pub(crate) fn set_rests(&self, rests: bool) {
         self.standing.send_replace(if rests { Standing::Rests } else { Standing::Works });
@@ -111,9 +136,13 @@ impl Live {
 
     /// Ends it, with all that it has under way.
     pub(crate) fn abort(&self) {
-        let driver = self.driver().take();
+        let future = {
+            let mut driver = self.driver();
+            driver.is_aborted = true;
+            driver.future.take()
+        };
         // What it holds is dropped outside the lock.
-        drop(driver);
+        drop(future);
         if let Some(task) = self.task.get() {
             task.abort();
         }
@@ -203,12 +232,23 @@ impl Running {
             if let Err(error) = self.log.rest().await {
                 return Some(Err(self.not_kept(error)));
             }
-            rests(true);
-            tokio::select! {
-                biased;
-                () = desk.any() => {}
-                () = self.budget.time_is_up() => return Some(Err(self.out_of_time())),
-                () = gives_up() => return None,
+            loop {
+                rests(true);
+                tokio::select! {
+                    biased;
+                    () = desk.any() => break,
+                    () = self.budget.time_is_up() => return Some(Err(self.out_of_time())),
+                    () = desk.works() => {}
+                    () = gives_up() => return None,
+                }
+                // A run within this one has something to do: it must not be laid aside meanwhile.
+                rests(false);
+                tokio::select! {
+                    biased;
+                    () = desk.any() => break,
+                    () = self.budget.time_is_up() => return Some(Err(self.out_of_time())),
+                    () = desk.rests() => {}
+                }
             }
             rests(false);
             desk.is_busy();

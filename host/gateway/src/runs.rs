@@ -5,8 +5,11 @@ mod answer;
 mod owner;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,7 @@ use crate::{
     live::{Live, Running, Seated},
     parked::{Answer, StateRefusal},
     router::{Caller, Client},
-    seat::Seat,
+    seat::{Expected, Seat},
     session::{LogLevel, Owner},
 };
 
@@ -50,6 +53,10 @@ pub use self::{
 /// How often it is looked whether a run's time has come, and whether one is to be cancelled.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
+/// Runs that ended without ever having been written, of which it is still known that they were.
+const MAX_RECENT: usize = 256;
+/// How soon it is looked again whether somebody who was expected has come.
+const EXPECTED_PAUSE: Duration = Duration::from_millis(10);
 /// How long a client waits for a run that another process has just now.
 const HELD_PATIENCE: Duration = Duration::from_secs(5);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
@@ -66,6 +73,10 @@ pub(crate) struct Runs {
     lives: Mutex<HashMap<RunId, Arc<Live>>>,
     /// Fires when one was laid aside that wants to go on at some time.
     laid_aside: Notify,
+    /// What ends now ends with the process, and goes on in the next.
+    is_stopping: AtomicBool,
+    /// The last that ended here and that the store never heard of, the oldest first.
+    recent: Mutex<VecDeque<RunRecord>>,
 }
 
 /// How a run begins.
@@ -78,43 +89,115 @@ pub(crate) enum Begun {
 
 /// What a client finds that comes back to its run.
 pub(crate) enum Rejoined {
-    Goes(Arc<Live>),
+    Goes(Arc<Live>, Expected),
     /// It has ended meanwhile; its result.
     Over(RawJson),
 }
 
 impl Runs {
     pub(crate) fn new(store: Arc<dyn RunStore>, revive: Arc<Revive>) -> Self {
-        Self { store, revive, lives: Mutex::default(), laid_aside: Notify::new() }
+        Self {
+            store,
+            revive,
+            lives: Mutex::default(),
+            laid_aside: Notify::new(),
+            is_stopping: AtomicBool::default(),
+            recent: Mutex::default(),
+        }
     }
 
     pub(crate) fn find(&self, run: RunId) -> Option<Arc<Live>> {
         self.lives().get(&run).cloned()
     }
 
+    /// A run that this process has, and that is not laid aside before `Expected` is dropped.
+    pub(crate) fn expect(&self, run: RunId) -> Option<(Arc<Live>, Expected)> {
+        let lives = self.lives();
+        let live = lives.get(&run)?;
+        Some((live.clone(), live.seat.expect()))
+    }
+
+    /// Forgets a run; false when it was forgotten before.
+    fn remove(&self, live: &Arc<Live>) -> bool {
+        let mut lives = self.lives();
+        let is_there = lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live));
+        if is_there {
+            lives.remove(&live.head.id);
+        }
+        is_there
+    }
+
     /// Ends a run that this process has.
     pub(crate) fn cancel(&self, live: &Arc<Live>, why: &str) {
-        if self.lives().remove(&live.head.id).is_none() {
+        if !self.remove(live) {
             return;
         }
         info!(composite = &*live.head.tool, run = %live.head.id, why, "workflow cancelled");
         live.abort();
         let result = authored::tool_result(Era::Legacy, &format!("the run was cancelled: {why}"), None, true);
-        self.store.end(&live.head, Ending::Cancelled, result.clone());
+        if !(self.is_stopping.load(Ordering::Relaxed) && self.store.is_durable()) {
+            self.store.end(&live.head, Ending::Cancelled, result.clone());
+        }
         live.is_over_with(result);
     }
 
+    /// From now on a client that leaves does not cancel its run, if that can go on in the next process.
+    pub(crate) fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves all runs to the next process, where they outlive this one.
+    pub(crate) async fn stop(&self) {
+        self.begin_stop();
+        if !self.store.is_durable() {
+            return;
+        }
+        let lives: Vec<_> = self.lives().drain().map(|(_, live)| live).collect();
+        for live in &lives {
+            live.abort();
+        }
+        // Whatever they were told is written when this returns.
+        let settled = lives.iter().map(|live| self.store.settled(live.head.id));
+        for result in futures::future::join_all(settled).await {
+            if let Err(error) = result {
+                warn!(error = with_cause(&error), "a run cannot go on in the next process");
+            }
+        }
+    }
+
     /// Gives the run up to whoever comes for it, unless its client has come back.
-    fn lay_aside(&self, live: &Live) -> bool {
+    fn lay_aside(&self, live: &Arc<Live>) -> bool {
         let mut lives = self.lives();
-        if !live.seat.is_free() {
+        if !live.seat.is_free() || live.seat.is_expected() {
             return false;
         }
-        lives.remove(&live.head.id);
-        self.store.release(live.head.id);
+        if lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live)) {
+            lives.remove(&live.head.id);
+            self.store.release(live.head.id);
+        }
+        drop(lives);
         self.laid_aside.notify_one();
         debug!(composite = &*live.head.tool, run = %live.head.id, "laid aside");
         true
+    }
+
+    /// Notes how a run ended: where it is kept, or else among the last ones.
+    ///
+    /// - `unwritten`: see [`RunLog::unwritten`]
+    fn end(&self, head: &Arc<RunHead>, unwritten: Option<u64>, ending: Ending, result: RawJson) {
+        let Some(told) = unwritten else { return self.store.end(head, ending, result) };
+        let mut recent = self.recent();
+        if recent.len() >= MAX_RECENT {
+            recent.pop_front();
+        }
+        // Its result is its client's; what people look for is what failed.
+        let result = (ending != Ending::Completed).then_some(result);
+        let (head, state, changed) = (head.clone(), ending.into(), now());
+        recent.push_back(RunRecord { head, state, changed, result, stream: None, told, events: Vec::new() });
+    }
+
+    pub(crate) fn recent(&self) -> MutexGuard<'_, VecDeque<RunRecord>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lives(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
@@ -137,10 +220,12 @@ impl Gateway {
 
     /// The answer to a client that waits for `live`; it sits down there first.
     ///
+    /// - `expected`: that it does, of a run that was there before
     /// - `answers`: to questions that the run will ask again
     pub(crate) fn follow(
         &self,
         live: Arc<Live>,
+        expected: Option<Expected>,
         caller: &Caller,
         events: EventSender,
         token: Option<RawJson>,
@@ -149,6 +234,7 @@ impl Gateway {
         let may_return = matches!(&caller.client, Client::Legacy(session) if session.is_listed());
         let seated =
             live.seat.take(events, token, answers).then(|| Seated::new(self.shared(), live.clone(), may_return));
+        drop(expected);
         async move {
             // Who finds the place taken waits for the end of the run all the same.
             let _seated = seated;
@@ -162,12 +248,12 @@ impl Gateway {
     pub(crate) async fn rejoin(&self, run: RunId, caller: &Caller) -> Result<Rejoined, StateRefusal> {
         let deadline = Instant::now() + HELD_PATIENCE;
         loop {
-            if let Some(live) = self.runs.find(run) {
+            if let Some((live, expected)) = self.runs.expect(run) {
                 if live.head.owner != Owner::of(&caller.identity).0 {
                     return Err(StateRefusal::Foreign);
                 }
                 if live.seat.is_free() {
-                    return Ok(Rejoined::Goes(live));
+                    return Ok(Rejoined::Goes(live, expected));
                 }
             } else {
                 match self.claim(run, Some(caller)).await? {
@@ -186,6 +272,14 @@ impl Gateway {
     ///
     /// - `caller`: the client that wants it; without one it goes on alone
     async fn claim(&self, run: RunId, caller: Option<&Caller>) -> Result<Option<Rejoined>, StateRefusal> {
+        let (gateway, caller) = (self.shared(), caller.cloned());
+        // What was begun has to be finished even if the client leaves meanwhile: the run would be nobody's.
+        #[expect(clippy::disallowed_methods, reason = "it is short, and a run must not be left half taken")]
+        let claiming = tokio::spawn(async move { gateway.claim_whole(run, caller.as_ref()).await });
+        claiming.await.unwrap_or(Err(StateRefusal::Ended))
+    }
+
+    async fn claim_whole(&self, run: RunId, caller: Option<&Caller>) -> Result<Option<Rejoined>, StateRefusal> {
         // What the run calls next has to be there: a client may come back before the backends have started.
         if self.catalog().await.is_err() {
             return Err(StateRefusal::Busy);
@@ -205,17 +299,18 @@ impl Gateway {
                 Err(StateRefusal::Foreign)
             }
             Claim::Taken(record) => {
-                let live = self.take_up(*record, caller).await;
-                Ok(Some(Rejoined::Goes(live)))
+                let (live, expected) = self.take_up(*record, caller).await;
+                Ok(Some(Rejoined::Goes(live, expected)))
             }
         }
     }
 
     /// Lets a run go on that this process has just taken.
-    async fn take_up(&self, record: RunRecord, caller: Option<&Caller>) -> Arc<Live> {
+    async fn take_up(&self, record: RunRecord, caller: Option<&Caller>) -> (Arc<Live>, Expected) {
         let head = record.head.clone();
         let caller = caller.cloned().unwrap_or_else(|| self.client_of(&head));
         let live = Live::new(head.clone(), Seat::new());
+        let expected = live.seat.expect();
         self.runs.lives().insert(head.id, live.clone());
         info!(composite = &*head.tool, run = %head.id, told = record.told, "workflow goes on");
         let prepared = match self.composites.get(&head.tool).cloned() {
@@ -229,14 +324,18 @@ impl Gateway {
         match prepared {
             Ok((running, past)) => {
                 self.drive(&live, running, past);
-                live.go_on_alone();
+                // It may have been cancelled meanwhile.
+                match self.runs.find(head.id).is_some_and(|kept| Arc::ptr_eq(&kept, &live)) {
+                    true => live.go_on_alone(),
+                    false => live.abort(),
+                }
             }
             Err(error) => {
                 warn!(composite = &*head.tool, run = %head.id, error, "workflow cannot go on");
-                self.over(&live, Ending::Failed, authored::tool_result(Era::Legacy, &error, None, true));
+                self.over(&live, None, Ending::Failed, authored::tool_result(Era::Legacy, &error, None, true));
             }
         }
-        live
+        (live, expected)
     }
 
     /// What a run needs to run, and what it was told before.
@@ -312,22 +411,25 @@ impl Gateway {
                     if gateway.runs.lay_aside(&live) {
                         return;
                     }
+                    // Somebody is about to sit down.
+                    sleep(EXPECTED_PAUSE).await;
                 }
             };
             let Some(ended) = running.to_its_end(past, rests, gives_up).await else { return };
             let ending = if ended.is_ok() { Ending::Completed } else { Ending::Failed };
             let result = result_of(&running, ended);
-            gateway.over(&live, ending, result);
+            gateway.over(&live, running.log.unwritten(), ending, result);
         };
         live.is_driven_by(Box::pin(driver));
     }
 
-    fn over(&self, live: &Live, ending: Ending, result: RawJson) {
+    fn over(&self, live: &Arc<Live>, unwritten: Option<u64>, ending: Ending, result: RawJson) {
         // Who cancelled it was quicker.
-        if self.runs.lives().remove(&live.head.id).is_none() {
+        if !self.runs.remove(live) {
             return;
         }
-        self.runs.store.end(&live.head, ending, result.clone());
+        let unwritten = unwritten.filter(|_| !live.is_noted());
+        self.runs.end(&live.head, unwritten, ending, result.clone());
         live.is_over_with(result);
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,8 @@ use vmcp_workflow::Asked;
 /// The place of one client.
 pub(crate) struct Seat {
     guest: watch::Sender<Option<Guest>>,
+    /// Clients that are about to sit down, and answers that the run has not looked at yet.
+    expected: AtomicU32,
     /// Answers that came before their questions were put again, by the numbers of those.
     early: Mutex<HashMap<u64, Reply>>,
     /// Fires when one came.
@@ -40,7 +45,12 @@ struct Guest {
 impl Seat {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self { guest: watch::Sender::new(None), early: Mutex::default(), came: Notify::new() }
+        Self {
+            guest: watch::Sender::new(None),
+            expected: AtomicU32::new(0),
+            early: Mutex::default(),
+            came: Notify::new(),
+        }
     }
 
     /// Takes the place, unless somebody has it; with answers that it brings.
@@ -71,6 +81,16 @@ impl Seat {
 
     pub(crate) fn is_free(&self) -> bool {
         self.guest.borrow().is_none()
+    }
+
+    /// Keeps the run from being laid aside until the guard is dropped.
+    pub(crate) fn expect(self: &Arc<Self>) -> Expected {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        Expected(self.clone())
+    }
+
+    pub(crate) fn is_expected(&self) -> bool {
+        self.expected.load(Ordering::Relaxed) > 0
     }
 
     /// Returns once nobody sits there.
@@ -170,6 +190,15 @@ impl Seat {
         let notification = Notification { method: "notifications/progress".into(), params: Some(params.to_json()) };
         // A client that does not keep up hears of later progress.
         let _ = events.try_send(ServerMessage::Notification(notification));
+    }
+}
+
+/// A client, or an answer, on its way to the seat.
+pub(crate) struct Expected(Arc<Seat>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -34,10 +34,11 @@ const CANCELLED: i64 = -32800;
 pub(crate) struct Exchange {
     pub id: RawJson,
     caller: Caller,
+    /// What the client is asked; withdrawn with the exchange, and before the outcome is given up: a run puts the same question to
+    /// whoever comes next.
+    questions: Vec<Question>,
     outcome: Pin<Box<dyn Future<Output = Result<Reply, RpcError>> + Send>>,
     events: mpsc::Receiver<ServerMessage>,
-    /// What the backend asked the client; withdrawn with the exchange.
-    questions: Vec<Question>,
     /// The outcome, while events that came before it are still to be handed on.
     done: Option<Result<Reply, RpcError>>,
 }

@@ -40,6 +40,8 @@ pub struct Budget {
     used: Arc<Used>,
     parallel: Arc<Semaphore>,
     clock: Arc<WallClock>,
+    /// Those of the runs that this one is within, which stand still with it.
+    outer: Vec<Arc<WallClock>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ struct Used {
 
 impl Budget {
     pub fn new(limits: BudgetLimits) -> Self {
-        Self { limits, used: Arc::default(), parallel: parallel(limits), clock: Arc::default() }
+        Self { limits, used: Arc::default(), parallel: parallel(limits), clock: Arc::default(), outer: Vec::new() }
     }
 
     /// For a run that was told `events` before: what it used then counts. Time in which no process had it does not.
@@ -96,7 +98,8 @@ impl Budget {
     /// while it waits.
     #[must_use]
     pub fn nested(&self, limits: BudgetLimits) -> Self {
-        Self { limits, used: self.used.clone(), parallel: parallel(limits), clock: Arc::default() }
+        let outer = self.outer.iter().chain([&self.clock]).cloned().collect();
+        Self { limits, used: self.used.clone(), parallel: parallel(limits), clock: Arc::default(), outer }
     }
 
     /// Takes one call.
@@ -131,11 +134,13 @@ impl Budget {
 
     /// The wall time stands still until the pause is dropped.
     pub fn pause(&self) -> Pause {
-        let mut paused = self.clock.lock();
-        paused.pauses += 1;
-        paused.since.get_or_insert_with(Instant::now);
-        drop(paused);
-        Pause(self.clock.clone())
+        let clocks: Vec<_> = self.outer.iter().chain([&self.clock]).cloned().collect();
+        for clock in &clocks {
+            let mut paused = clock.lock();
+            paused.pauses += 1;
+            paused.since.get_or_insert_with(Instant::now);
+        }
+        Pause(clocks)
     }
 
     /// Waits until one more call may be under way.
@@ -184,17 +189,19 @@ impl WallClock {
 
 /// A time that is not counted.
 #[derive(Debug)]
-pub struct Pause(Arc<WallClock>);
+pub struct Pause(Vec<Arc<WallClock>>);
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        let mut paused = self.0.lock();
-        paused.pauses -= 1;
-        if paused.pauses == 0
-            && let Some(since) = paused.since.take()
-        {
-            paused.before += since.elapsed();
-            self.0.goes_on.notify_one();
+        for clock in &self.0 {
+            let mut paused = clock.lock();
+            paused.pauses -= 1;
+            if paused.pauses == 0
+                && let Some(since) = paused.since.take()
+            {
+                paused.before += since.elapsed();
+                clock.goes_on.notify_one();
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) type Awaited = Shared<BoxFuture<'static, Outcome>>;
 pub struct Desk {
     table: Mutex<Table>,
     rests: Notify,
+    works: Notify,
 }
 
 #[derive(Default)]
@@ -57,11 +58,16 @@ impl Desk {
         self.lock().waits.contains_key(&call)
     }
 
-    /// The run was told the outcome of `call`, or does not want it any more.
-    pub(crate) fn forget(&self, call: u64) {
+    /// The run was told the outcome of `call`, or does not want it any more; whether it waited here.
+    pub(crate) fn forget(&self, call: u64) -> bool {
         let forgotten = self.lock().waits.remove(&call);
         // What it holds is dropped outside the lock.
-        drop(forgotten);
+        forgotten.is_some()
+    }
+
+    /// The wait of `call`, if it is there.
+    pub(crate) fn find(&self, call: u64) -> Option<Awaited> {
+        self.lock().waits.get(&call).map(|wait| wait.outcome.clone())
     }
 
     /// The component has nothing to do until one of `open` ends.
@@ -84,6 +90,17 @@ impl Desk {
                 return;
             }
             rests.await;
+        }
+    }
+
+    /// Returns once a run within this one has something to do, or a wait is over.
+    pub async fn works(&self) {
+        loop {
+            let works = self.works.notified();
+            if !self.lock().is_resting() {
+                return;
+            }
+            works.await;
         }
     }
 
@@ -139,6 +156,9 @@ impl Rests {
         let mut table = desk.lock();
         if let Some(wait) = table.waits.get_mut(&self.call) {
             (wait.is_resting, wait.wake) = (is_resting, wake);
+        }
+        if !is_resting {
+            desk.works.notify_one();
         }
         desk.look(&table);
     }

@@ -7,9 +7,8 @@ use vmcp_core::journal::{Event, Recorder};
 use crate::{
     desk::Desk,
     now,
-    runs::{Ending, RunHead, RunStore, RunStoreError, TimedEvent},
+    runs::{RunHead, RunStore, RunStoreError, TimedEvent},
 };
-use vmcp_core::json::RawJson;
 
 /// The journal of one run. Where runs outlive the process each event is written when it happens, and a call is made only
 /// after that; elsewhere nothing is written before the run is laid aside.
@@ -75,8 +74,10 @@ impl RunLog {
         Ok(events.into_iter().map(|timed| timed.event).collect())
     }
 
-    pub fn end(&self, ending: Ending, result: RawJson) {
-        self.store.end(&self.head, ending, result);
+    /// How many events there were, of a run that the store need not know of: none of it was written.
+    pub fn unwritten(&self) -> Option<u64> {
+        let written = self.lock();
+        (!written.head).then_some(written.unwritten.len() as u64)
     }
 
     fn write(&self, written: &mut Written) {
@@ -103,8 +104,10 @@ impl Recorder for RunLog {
             also.record(event);
         }
         self.desk.is_busy();
-        if let Event::Ended { call, .. } | Event::GivenUp { call } = event {
-            self.desk.forget(*call);
+        match event {
+            Event::Ended { call, .. } => drop(self.desk.forget(*call)),
+            Event::GivenUp { call } if self.desk.forget(*call) => self.store.give_up_child(self.head.id, *call),
+            _ => {}
         }
         let mut written = self.lock();
         written.unwritten.push(TimedEvent { at: now(), event: event.clone() });

@@ -162,12 +162,7 @@ impl Run {
             let (rests, before) = (Rests::new(&self.log.desk, number), self.unfinished.contains(number));
             Box::pin(self.outside.nested(number, tool, arguments, rests, before).map(Outcome::Called))
         });
-        Box::pin(async move {
-            match called.await {
-                Outcome::Called(answer) => answer,
-                _ => Err(ToolCallError::Other(MIXED_UP.into())),
-            }
-        })
+        Box::pin(self::called(called))
     }
 
     /// One that the host made before and does not know the outcome of: whether it may be made once more.
@@ -206,6 +201,13 @@ impl Run {
     }
 }
 
+async fn called(call: Awaited) -> Result<RawJson, ToolCallError> {
+    match call.await {
+        Outcome::Called(answer) => answer,
+        _ => Err(ToolCallError::Other(MIXED_UP.into())),
+    }
+}
+
 /// Whether calling `tool` twice does no more than calling it once.
 fn is_repeatable(tool: &Entry) -> bool {
     #[derive(Default, serde::Deserialize)]
@@ -226,6 +228,10 @@ impl World for Run {
         arguments: RawJson,
         timeout: Option<Duration>,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
+        // One that waits already was admitted when it was made.
+        if let Some(waiting) = self.log.desk.find(number) {
+            return Box::pin(called(waiting));
+        }
         let admitted = self.admitted(&tool);
         let call = admitted.and_then(|tool| {
             if tool.backend().is_composite() {

@@ -49,6 +49,9 @@ pub trait RunStore: Send + Sync {
     /// The run has ended. Those that it began and that have not are cancelled.
     fn end(&self, run: &Arc<RunHead>, ending: Ending, result: RawJson);
 
+    /// The run that the call `call` of `parent` began is not wanted any more.
+    fn give_up_child(&self, parent: RunId, call: u64);
+
     /// The stream on which the client hears of the run, and the id of its request there.
     fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream);
 

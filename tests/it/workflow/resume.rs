@@ -151,6 +151,39 @@ async fn an_answer_that_comes_before_its_client_has_its_stream_again_counts() {
 }
 
 #[tokio::test]
+async fn a_run_at_work_goes_on_after_an_orderly_stop() {
+    let hints = json!({ "idempotentHint": true });
+    let backend = FakeBackend::echo(["after"]).defined("look", effects(&hints), Behaviour::Late { ms: 2_000 });
+    let looks = "steps: [{ id: look, tool: look }, { id: after, tool: after, dependsOn: [look] }]";
+    let (mut host, calls) = host_of(backend, &format!("{IN_A_FILE}{}", composites(&[("looks", looks)]))).await;
+    let client = Wire::open(&host.url, REVISION, &json!({})).await;
+    let calling = tokio::spawn(async move { client.call(1, "looks", json!({})).await });
+    calls.wait_for("begin look").await;
+    host.terminate().await;
+    calling.abort();
+    let host = host.take_written().start().await;
+    calls.wait_for("end after").await;
+    runs(&host, "completed", 1).await;
+}
+
+#[tokio::test]
+async fn a_run_that_called_another_one_rests_until_its_answer() {
+    let outer =
+        "steps: [ { id: inner, tool: quick }, { id: ask, type: elicitation, dependsOn: [inner], message: 'Go on?',
+        timeout: 5m, schema: { type: object, properties: {} } } ]";
+    let tools = composites(&[("quick", "steps: [{ id: before, tool: before }]"), ("outer", outer)]);
+    let (host, _) = host_of(FakeBackend::echo(["before"]), &format!("{IN_A_FILE}{tools}")).await;
+    let client = TestClient::modern_with(&host.url, able());
+    let asked = call_and_be_asked(&client, "outer", json!({}), 1).await;
+    runs(&host, "waiting", 1).await;
+    let changed = runs(&host, "waiting", 1).await[0]["changed"].clone();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(runs(&host, "waiting", 1).await[0]["changed"], changed, "nobody took it up");
+    assert_eq!(runs(&host, "completed", 1).await[0]["tool"], "quick");
+    assert_eq!(asked.answer(&because("x")).await.result()["isError"], false);
+}
+
+#[tokio::test]
 async fn who_comes_back_before_the_backends_are_there_waits_for_them() {
     for (is_session, answers_first) in [(true, true), (true, false), (false, true)] {
         let builder = TestHost::builder();

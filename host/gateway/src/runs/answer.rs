@@ -22,6 +22,7 @@ use crate::{
     gateway::Gateway,
     parked::{Answer, StateRefusal},
     router::Caller,
+    seat::Expected,
     session::{Owner, Session},
 };
 
@@ -81,13 +82,15 @@ impl Gateway {
     ) -> Result<bool, StateRefusal> {
         let deadline = Instant::now() + HELD_PATIENCE;
         loop {
-            if let Some(live) = self.runs.find(run) {
+            if let Some((live, expected)) = self.runs.expect(run) {
                 live.seat.answer_early(number, reply);
+                Self::let_look(expected);
                 return Ok(true);
             }
             match self.claim(run, Some(caller)).await? {
-                Some(Rejoined::Goes(live)) => {
+                Some(Rejoined::Goes(live, expected)) => {
                     live.seat.answer_early(number, reply);
+                    Self::let_look(expected);
                     return Ok(true);
                 }
                 Some(Rejoined::Over(_)) => return Ok(false),
@@ -96,6 +99,15 @@ impl Gateway {
                 None => sleep(HELD_PAUSE).await,
             }
         }
+    }
+
+    /// Keeps the run here until it has had the time to look at an answer.
+    fn let_look(expected: Expected) {
+        #[expect(clippy::disallowed_methods, reason = "it ends by itself, soon")]
+        tokio::spawn(async move {
+            sleep(HELD_PATIENCE).await;
+            drop(expected);
+        });
     }
 
     /// The outermost of the runs of which one asked the session this.
@@ -135,14 +147,14 @@ impl Gateway {
         caller: &Caller,
         events: EventSender,
     ) -> Result<Reply, RpcError> {
-        let live = match self.rejoin(request.run, caller).await {
-            Ok(Rejoined::Goes(live)) => live,
+        let (live, expected) = match self.rejoin(request.run, caller).await {
+            Ok(Rejoined::Goes(live, expected)) => (live, expected),
             Ok(Rejoined::Over(result)) => return Ok(Reply::Result(result)),
             Err(refusal) => return Err(refusal.tell()),
         };
         // A request begins one run, and this one began that.
         let _ = caller.run.set(request.run);
-        let answer: Answer = self.follow(live, caller, events, None, HashMap::new()).await;
+        let answer: Answer = self.follow(live, Some(expected), caller, events, None, HashMap::new()).await;
         answer.map(|(_, reply)| reply).map_err(|error| crate::forward::no_reply(&error))
     }
 
@@ -151,6 +163,7 @@ impl Gateway {
     pub async fn note_stream(&self, caller: &Caller, stream: u64, request: &RawJson) {
         let Some(live) = caller.run.get().and_then(|run| self.runs.find(*run)) else { return };
         let store = &self.runs.store;
+        live.is_noted_now();
         store.note_stream(&live.head, RunStream { number: stream, request: request.clone() });
         if store.is_durable()
             && let Err(error) = store.settled(live.head.id).await

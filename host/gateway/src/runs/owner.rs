@@ -69,7 +69,7 @@ impl Gateway {
     /// All runs that are kept, the newest first.
     pub async fn run_list(&self) -> Result<Vec<RunView>, String> {
         let records = self.runs.store.list().await.map_err(|error| with_cause(&error))?;
-        let mut runs: Vec<_> = records.iter().map(view).collect();
+        let mut runs: Vec<_> = records.iter().chain(self.runs.recent().iter()).map(view).collect();
         // Those that never waited may be known to nobody but this process.
         let known: HashSet<_> = records.iter().map(|record| record.head.id).collect();
         let lives: Vec<_> = self.runs.lives().values().cloned().collect();
@@ -93,7 +93,8 @@ impl Gateway {
     /// One run with all that is known of it.
     pub async fn run_view(&self, run: RunId) -> Result<Option<RunView>, String> {
         let found = self.runs.store.find(run).await.map_err(|error| with_cause(&error))?;
-        let Some(record) = found else {
+        let recent = || self.runs.recent().iter().find(|record| record.head.id == run).cloned();
+        let Some(record) = found.or_else(recent) else {
             return Ok(self.run_list().await?.into_iter().find(|view| view.id == run.to_string()));
         };
         let unfinished = Unfinished::of(&record.events);

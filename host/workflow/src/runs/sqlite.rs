@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use vmcp_core::{journal::RunId, json::RawJson, workflow::WorkflowSource};
 use vmcp_store::{
@@ -30,6 +31,8 @@ const FORMAT: Format = Format {
     is_durable: true,
 };
 
+/// What the client is told of a run that its owner cancelled while nobody had it.
+const CANCELLED: &str = "the run was cancelled: its owner cancelled it";
 /// How long a component is kept that no run needs and no process has said to have.
 const COMPONENT_KEPT: Duration = Duration::from_hours(24);
 
@@ -124,9 +127,13 @@ impl RunStore for SqliteRuns {
             if row::unsigned(waiting) >= most {
                 return Ok(Err(RunStoreError::Full(most)));
             }
-            let sql = "UPDATE run SET state = 'waiting', wake = ?2, changed = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![run.0, wake.map(row::number), row::number(now())])?;
-            Ok(Ok(()))
+            let sql = "UPDATE run SET state = 'waiting', wake = ?2, changed = ?3
+                       WHERE id = ?1 AND state IN ('running', 'waiting')";
+            let mut update = transaction.prepare_cached(sql)?;
+            match update.execute(params![run.0, wake.map(row::number), row::number(now())])? {
+                0 => Ok(Err(RunStoreError::Unusable("it has ended".into()))),
+                _ => Ok(Ok(())),
+            }
         });
         let settled = self.writer.settled(run);
         Box::pin(async move {
@@ -137,7 +144,8 @@ impl RunStore for SqliteRuns {
 
     fn wake(&self, run: RunId) {
         self.writer.write(run, move |transaction| {
-            let sql = "UPDATE run SET state = 'running', wake = NULL, changed = ?2 WHERE id = ?1";
+            let sql = "UPDATE run SET state = 'running', wake = NULL, changed = ?2
+                       WHERE id = ?1 AND state IN ('running', 'waiting')";
             transaction.prepare_cached(sql)?.execute(params![run.0, row::number(now())]).map(drop)
         });
     }
@@ -171,6 +179,15 @@ impl RunStore for SqliteRuns {
         });
     }
 
+    fn give_up_child(&self, parent: RunId, call: u64) {
+        self.writer.write(parent, move |transaction| {
+            let sql = "UPDATE run SET state = 'cancelled', changed = ?3, wake = NULL
+                       WHERE parent = ?1 AND parent_call = ?2 AND state IN ('running', 'waiting')";
+            let changed = row::number(now());
+            transaction.prepare_cached(sql)?.execute(params![parent.0, row::number(call), changed]).map(drop)
+        });
+    }
+
     fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream) {
         let (run, holder) = (run.clone(), self.holder.clone());
         self.writer.write(run.id, move |transaction| {
@@ -191,10 +208,19 @@ impl RunStore for SqliteRuns {
             if record.state.has_ended() {
                 return Ok(Ok(Claim::Ended(Box::new(record))));
             }
-            let sql = "SELECT holder FROM run WHERE id = ?1";
-            let held: Option<String> = transaction.prepare_cached(sql)?.query_row([root.0], |row| row.get(0))?;
+            let sql = "SELECT holder, cancel FROM run WHERE id = ?1";
+            let (held, cancel): (Option<String>, bool) =
+                transaction.prepare_cached(sql)?.query_row([root.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if held.is_some_and(|name| holder.is_alive(&name)) {
                 return Ok(Ok(Claim::Held));
+            }
+            if cancel {
+                let result = json!({ "content": [{ "type": "text", "text": CANCELLED }], "isError": true }).to_string();
+                let sql = "UPDATE run SET state = 'cancelled', result = ?2, changed = ?3, wake = NULL
+                           WHERE root = ?1 AND state IN ('running', 'waiting')";
+                transaction.prepare_cached(sql)?.execute(params![root.0, result, row::number(now())])?;
+                let ended = row::find(transaction, root)?;
+                return Ok(Ok(ended.map_or(Claim::Unknown, |record| Claim::Ended(Box::new(record)))));
             }
             let sql = "UPDATE run SET holder = ?2, state = 'running', wake = NULL, changed = ?3 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute(params![root.0, holder.name, row::number(now())])?;
@@ -222,7 +248,8 @@ impl RunStore for SqliteRuns {
             let sql = "SELECT DISTINCT outermost.id, outermost.holder FROM run JOIN run AS outermost
                        ON outermost.id = run.root
                        WHERE run.state IN ('running', 'waiting') AND outermost.state IN ('running', 'waiting')
-                       AND (run.state = 'running' OR run.wake <= ?1)";
+                       AND (run.wake <= ?1 OR outermost.cancel = 1 OR (run.state = 'running'
+                            AND (outermost.state = 'running' OR outermost.holder IS NOT NULL)))";
             let mut select = transaction.prepare_cached(sql)?;
             let rows = select.query_map([row::number(now)], |row| Ok((RunId(row.get(0)?), row.get(1)?)))?;
             let rows: Vec<(RunId, Option<String>)> = rows.collect::<rusqlite::Result<_>>()?;
@@ -304,7 +331,7 @@ impl RunStore for SqliteRuns {
         let components = self.components.lock().unwrap_or_else(PoisonError::into_inner).clone();
         drop(self.writer.ask(move |transaction| {
             free_the_dead(transaction, &holder)?;
-            let result = serde_json::json!({ "content": [{ "type": "text", "text": message }], "isError": true });
+            let result = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
             let sql = "UPDATE run SET state = 'failed', result = ?2, changed = ?3, wake = NULL
                        WHERE state = 'waiting' AND changed < ?1 AND parent IS NULL AND holder IS NULL";
             transaction.prepare_cached(sql)?.execute(params![gone, result.to_string(), row::number(now)])?;

@@ -1,5 +1,7 @@
 //! Parameters, what templates see, argument types, results.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use workflow_yaml::{Definition, Elicited, Workflow};
 
@@ -146,6 +148,8 @@ fn a_definition_says_what_a_tool_needs() {
         annotations: document["annotations"].as_object().cloned(),
         config_schema: None,
         tools: vec!["github.search".into(), "jira.get".into()],
+        // The half hour that a workflow has which says nothing, and a minute for its host to wait longer.
+        wall_time: Duration::from_mins(31),
     };
     assert_eq!(definition, expected);
     let plain = Workflow::parse(&steps(json!([{"id": "a", "tool": "a"}]))).unwrap().definition();

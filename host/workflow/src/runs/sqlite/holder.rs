@@ -37,11 +37,16 @@ impl Holder {
         for entry in fs::read_dir(&folder)? {
             is_locked(&entry?.path())?;
         }
-        let name = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
-        let own = folder.join(&name);
-        let lock = OpenOptions::new().write(true).create_new(true).open(&own)?;
-        lock.lock()?;
-        Ok(Self { name, files: Some(Files { folder, own, _lock: lock }) })
+        loop {
+            let name = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+            let own = folder.join(&name);
+            let lock = OpenOptions::new().write(true).create_new(true).open(&own)?;
+            lock.lock()?;
+            // Another process may have taken it for one of the dead before it was locked.
+            if own.exists() {
+                return Ok(Self { name, files: Some(Files { folder, own, _lock: lock }) });
+            }
+        }
     }
 
     /// Whether the process of that name lives. In doubt it does: what is held twice is called twice.

@@ -21,6 +21,9 @@ use crate::runs::RunStoreError;
 /// Most pieces of work in one transaction.
 const MAX_BATCH: usize = 512;
 
+/// How often a transaction is begun anew that could not begin, each time for as long as a busy file is waited for.
+const MAX_ATTEMPTS: u32 = 3;
+
 /// Where work is given.
 pub(super) struct Writer(mpsc::Sender<Work>);
 
@@ -33,6 +36,16 @@ enum Work {
     Write(RunId, Do),
     Read(Do),
     Settle(RunId, oneshot::Sender<Result<(), RunStoreError>>),
+}
+
+impl Work {
+    /// The run that is unusable if this is lost.
+    fn touches(&self) -> Option<RunId> {
+        match self {
+            Self::Write(run, _) => Some(*run),
+            Self::Read(_) | Self::Settle(..) => None,
+        }
+    }
 }
 
 impl Writer {
@@ -93,29 +106,38 @@ fn write(database: &Database, work: &mpsc::Receiver<Work>) {
     let mut broken: HashSet<RunId> = HashSet::new();
     while let Ok(first) = work.recv() {
         let batch: Vec<_> = std::iter::once(first).chain(work.try_iter().take(MAX_BATCH)).collect();
-        let (mut touched, mut told) = (Vec::new(), Vec::<(Option<RunId>, Then)>::new());
+        let touched: Vec<_> = batch.iter().filter_map(Work::touches).collect();
+        let mut told = Vec::<(Option<RunId>, Then)>::new();
         let mut failed = Vec::new();
-        let committed = database.write(|transaction| {
-            for work in batch {
-                match work {
-                    Work::Write(run, write) => {
-                        touched.push(run);
-                        if let Err(error) = write(transaction) {
-                            error!(%run, error = with_cause(&error), "a run cannot be kept");
-                            failed.push(run);
+        let mut batch = Some(batch);
+        let mut attempts = 0;
+        let committed = loop {
+            attempts += 1;
+            let committed = database.write(|transaction| {
+                for work in batch.take().into_iter().flatten() {
+                    match work {
+                        Work::Write(run, write) => {
+                            if let Err(error) = write(transaction) {
+                                error!(%run, error = with_cause(&error), "a run cannot be kept");
+                                failed.push(run);
+                            }
+                        }
+                        Work::Read(read) => match read(transaction) {
+                            Ok(then) => told.extend(then.map(|then| (None, then))),
+                            Err(error) => error!(error = with_cause(&error), "runs cannot be read"),
+                        },
+                        Work::Settle(run, sender) => {
+                            told.push((Some(run), Box::new(move |result| _ = sender.send(result))));
                         }
                     }
-                    Work::Read(read) => match read(transaction) {
-                        Ok(then) => told.extend(then.map(|then| (None, then))),
-                        Err(error) => error!(error = with_cause(&error), "runs cannot be read"),
-                    },
-                    Work::Settle(run, sender) => {
-                        told.push((Some(run), Box::new(move |result| _ = sender.send(result))));
-                    }
                 }
+                Ok(())
+            });
+            // Another process keeps the file: nothing was begun, so all of it can be tried again.
+            if !(committed.is_err() && batch.is_some() && attempts < MAX_ATTEMPTS) {
+                break committed;
             }
-            Ok(())
-        });
+        };
         let committed = committed.map_err(|error| {
             error!(error = with_cause(&error), "runs cannot be kept");
             failed.extend(touched);
