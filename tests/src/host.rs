@@ -352,9 +352,14 @@ impl TestHost {
     /// kill -9, and a new start with the same files on the same port.
     pub async fn crash(mut self) -> Self {
         self.kill().await;
-        let (authority, _) = http::split_url(&self.url);
-        let port = authority.rsplit_once(':').unwrap().1.parse().unwrap();
+        let port = self.port();
         self.take_written().start_on(port).await
+    }
+
+    /// The port that it listens on, or did.
+    pub fn port(&self) -> u16 {
+        let (authority, _) = http::split_url(&self.url);
+        authority.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
     /// Its files and servers, for a host after this one.

@@ -1,7 +1,7 @@
 //! Composite tools: workflows of the configuration among the tools of the backends. To its client a run is a call like any
 //! other; its own calls pass the way of clients' calls.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tracing::warn;
@@ -37,7 +37,7 @@ use crate::{
     parked::{Binding, OpenCall, Progress, Resumed, StateRefusal},
     router::{Caller, Client, Incoming, Target, outgoing},
     rules::BackendRules,
-    runs::{self, Begun, Rejoined},
+    runs::{self, Around, Begun, Rejoined},
     seat::{Expected, Seat},
 };
 
@@ -177,63 +177,66 @@ impl Gateway {
 
     /// A run of a modern client, which makes its call again with each answer.
     async fn run_in_rounds(&self, round: Round<'_>, brought: Brought) -> Result<Stopped, RpcError> {
-        let Round { caller, composite, arguments, token, events } = round;
-        let capabilities = caller.profile(Era::Legacy).capabilities;
-        let binding = Binding::new(&caller.identity, &BackendId::composite(), CALL, &composite.name);
-        let Brought { state, responses } = brought;
-        // A client that knows beforehand what it will be asked may bring its answers at once.
-        let beforehand = if state.is_none() { responses.clone() } else { Object::default() };
-        let mut open = match state {
+        let capabilities = round.caller.profile(Era::Legacy).capabilities;
+        let binding = Binding::new(&round.caller.identity, &BackendId::composite(), CALL, &round.composite.name);
+        let beforehand = brought.beforehand();
+        let found = match brought.state {
             None => {
-                let live = self.begin_run(caller.in_workflow(), composite, arguments);
-                self.open_run(live, None, 0, caller, token.clone(), HashMap::new())
+                let live = self.begin_run(round.caller.in_workflow(), round.composite.clone(), round.arguments.clone());
+                ControlFlow::Continue(self.open_run(&round, live, None, 0, HashMap::new()))
             }
-            Some(state) => {
-                let ticket = self.parked.read(&state, &binding)?;
-                match self.parked.resume_here(&ticket, &responses, &binding)? {
-                    Some(Resumed::GoOn(open)) => open,
-                    Some(Resumed::Ask(result)) => return Ok(Stopped::Asks(result)),
-                    None => {
-                        let answers = runs::answers(&responses);
-                        match self
-                            .rejoin(RunId(ticket.handle), &caller.in_workflow())
-                            .await
-                            .map_err(StateRefusal::tell)?
-                        {
-                            Rejoined::Over(result) => {
-                                return Ok(Stopped::Answered(Ok((Era::Legacy, Reply::Result(result)))));
-                            }
-                            Rejoined::Goes(live, expected) => {
-                                self.open_run(live, Some(expected), ticket.round, caller, token.clone(), answers)
-                            }
-                        }
-                    }
-                }
-            }
+            Some(state) => self.come_back(&round, &state, &brought.responses, &binding).await?,
         };
-        let mut progress = open.go_on(events, &capabilities, token.as_ref()).await?;
-        while !beforehand.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&beforehand) {
-            progress = open.go_on(events, &capabilities, token.as_ref()).await?;
-        }
-        match progress {
+        let mut open = match found {
+            ControlFlow::Continue(open) => open,
+            ControlFlow::Break(stopped) => return Ok(stopped),
+        };
+        match open.go_on_with(&beforehand, round.events, &capabilities, round.token.as_ref()).await? {
             Progress::Asks => self.parked.park(open, &binding).map(Stopped::Asks),
             Progress::Done(answer) => Ok(Stopped::Answered(answer)),
         }
     }
 
+    /// The call of a modern client that comes back to its run, or what there is instead.
+    async fn come_back(
+        &self,
+        round: &Round<'_>,
+        state: &RawJson,
+        responses: &Object,
+        binding: &Binding,
+    ) -> Result<ControlFlow<Stopped, OpenCall>, RpcError> {
+        let ticket = self.parked.read(state, binding)?;
+        match self.parked.resume_here(&ticket, responses, binding)? {
+            Some(Resumed::GoOn(open)) => return Ok(ControlFlow::Continue(open)),
+            Some(Resumed::Ask(result)) => return Ok(ControlFlow::Break(Stopped::Asks(result))),
+            None => {}
+        }
+        let rejoined = self.rejoin(RunId(ticket.handle), &round.caller.in_workflow()).await;
+        Ok(match rejoined.map_err(StateRefusal::tell)? {
+            Rejoined::Over(result) => ControlFlow::Break(Stopped::Answered(Ok((Era::Legacy, Reply::Result(result))))),
+            Rejoined::Goes(live, expected) => {
+                let answers = runs::answers(responses);
+                ControlFlow::Continue(self.open_run(round, live, Some(expected), ticket.round, answers))
+            }
+        })
+    }
+
     /// The call of a modern client that is the run `live`.
+    ///
+    /// - `asked`: how often its client was asked before
+    /// - `answers`: to questions that the run will ask again
     fn open_run(
         &self,
+        round: &Round<'_>,
         live: Arc<Live>,
         expected: Option<Expected>,
-        round: u32,
-        caller: &Caller,
-        token: Option<RawJson>,
+        asked: u32,
         answers: HashMap<u64, Reply>,
     ) -> OpenCall {
+        let Round { caller, token, .. } = round;
         let (identity, name) = (caller.identity.clone(), live.head.tool.clone());
-        OpenCall::of_run(live.clone(), round, |messages| {
-            let following = self.follow(live, expected, caller, messages, token, answers);
+        OpenCall::of_run(live.clone(), asked, |messages| {
+            let following = self.follow(live, expected, caller, messages, token.clone(), answers);
             async move { admit(&identity, CALL, &name, &BackendId::composite(), following).await }
         })
     }
@@ -361,7 +364,7 @@ impl Gateway {
             budget.charge(&record.events);
         }
         let identity = caller.identity.clone();
-        let prepared = self.prepare(caller, composite, begun, seat, budget, chain).await;
+        let prepared = self.prepare(Around { caller, seat, budget, chain }, composite, begun).await;
         let (running, past) = prepared.map_err(ToolCallError::Other)?;
         let desk = running.log.desk().clone();
         let rests = |is_resting: bool| rests.set(is_resting, desk.wake());

@@ -138,15 +138,15 @@ impl Gateway {
     /// - `begin`: makes the call, in the first round
     pub(crate) async fn call_with_stops(
         &self,
-        Brought { state, responses }: Brought,
+        brought: Brought,
         binding: &Binding,
         capabilities: &RawJson,
         token: Option<&RawJson>,
         events: &EventSender,
         begin: impl FnOnce() -> OpenCall,
     ) -> Result<Stopped, RpcError> {
-        // A client that knows beforehand what it will be asked may bring its answers at once.
-        let beforehand = if state.is_none() { responses.clone() } else { Object::default() };
+        let beforehand = brought.beforehand();
+        let Brought { state, responses } = brought;
         let resumed = match state {
             None => None,
             Some(state) => match self.parked.resume(&state, &responses, binding)? {
@@ -158,11 +158,7 @@ impl Gateway {
             },
         };
         let mut open = resumed.unwrap_or_else(begin);
-        let mut progress = open.go_on(events, capabilities, token).await?;
-        while !beforehand.is_empty() && matches!(progress, Progress::Asks) && open.take_answers(&beforehand) {
-            progress = open.go_on(events, capabilities, token).await?;
-        }
-        match progress {
+        match open.go_on_with(&beforehand, events, capabilities, token).await? {
             Progress::Asks => self.parked.park(open, binding).map(Stopped::Asks),
             Progress::Done(Ok((era, Reply::Error(error)))) => {
                 match modern_legacy::url_visits(&error, capabilities, &salt())? {
@@ -185,6 +181,11 @@ impl Brought {
     pub(crate) fn take_from(params: &mut Object) -> Self {
         let state = params.remove(REQUEST_STATE);
         Self { state, responses: Object::parse_lenient(params.remove(INPUT_RESPONSES).as_ref()) }
+    }
+
+    /// The answers of a client that knows what it will be asked, and brings them at once.
+    pub(crate) fn beforehand(&self) -> Object {
+        if self.state.is_none() { self.responses.clone() } else { Object::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures::future::BoxFuture;
@@ -21,7 +21,7 @@ use vmcp_core::{
 use vmcp_mcp::era::Era;
 use vmcp_workflow::{
     Budget, Composite, Run, RunLog,
-    runs::{RunHead, RunStoreError},
+    runs::{RunHead, RunStore, RunStoreError, RunStream},
 };
 
 use crate::{gateway::Gateway, parked::Answer, seat::Seat};
@@ -33,8 +33,8 @@ pub(crate) struct Live {
     standing: watch::Sender<Standing>,
     /// Whether it goes on when its client leaves: the client has what it needs to come back.
     is_kept: AtomicBool,
-    /// Whether its stream was noted where runs are kept, and it with that.
-    is_noted: AtomicBool,
+    /// Where it is taken down; absent before it is prepared.
+    log: OnceLock<Arc<RunLog>>,
     /// What makes it go on, as long as its client's request does that; then it has a task of its own.
     driver: Mutex<Driver>,
     task: OnceLock<AbortHandle>,
@@ -44,6 +44,8 @@ pub(crate) struct Live {
 #[derive(Default)]
 struct Driver {
     future: Option<BoxFuture<'static, ()>>,
+    /// Of the request that makes it go on.
+    waker: Option<Waker>,
     /// It is not wanted any more, wherever it is now.
     is_aborted: bool,
 }
@@ -65,14 +67,16 @@ impl Live {
             seat: Arc::new(seat),
             standing: watch::Sender::new(Standing::Works),
             is_kept: AtomicBool::default(),
-            is_noted: AtomicBool::default(),
+            log: OnceLock::new(),
             driver: Mutex::default(),
             task: OnceLock::new(),
         })
     }
 
-    /// `driver` makes it go on, once its client waits for it.
-    pub(crate) fn is_driven_by(&self, driver: BoxFuture<'static, ()>) {
+    /// `driver` makes it go on, once its client waits for it; taken down in `log`.
+    pub(crate) fn is_driven_by(&self, driver: BoxFuture<'static, ()>, log: Arc<RunLog>) {
+        // It comes to this once.
+        let _ = self.log.set(log);
         self.driver().future = Some(driver);
     }
 
@@ -85,19 +89,29 @@ impl Live {
         let _ = self.task.set(task.abort_handle());
     }
 
-    /// Lets it go on a bit, unless it does so by itself.
-    fn go_on(&self, context: &mut Context<'_>) {
+    /// Lets it go on a bit; false when it does so by itself, or has ended.
+    fn go_on(&self, context: &mut Context<'_>) -> bool {
         // Taken out meanwhile: what it does may look here.
-        let Some(mut future) = self.driver().future.take() else { return };
-        if future.as_mut().poll(context).is_pending() {
+        let mut future = {
             let mut driver = self.driver();
-            if !driver.is_aborted {
-                driver.future = Some(future);
-                return;
+            let Some(future) = driver.future.take() else { return false };
+            if driver.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+                driver.waker = Some(context.waker().clone());
             }
+            future
+        };
+        if future.as_mut().poll(context).is_ready() {
+            return false;
+        }
+        let mut driver = self.driver();
+        let goes_on = !driver.is_aborted;
+        if goes_on {
+            driver.future = Some(future);
+        } else {
             // What it holds is dropped outside the lock.
             drop(driver);
         }
+        goes_on
     }
 
     fn driver(&self) -> MutexGuard<'_, Driver> {
@@ -117,12 +131,13 @@ impl Live {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_noted_now(&self) {
-        self.is_noted.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_noted(&self) -> bool {
-        self.is_noted.load(Ordering::Relaxed)
+    /// Notes in `store` where its client hears of it.
+    pub(crate) fn note_stream(&self, store: &dyn RunStore, stream: RunStream) {
+        match self.log.get() {
+            Some(log) => log.note_stream(stream),
+            // It was taken from there.
+            None => store.note_stream(self.head.id, stream),
+        }
     }
 
     /// It is at rest from now on, or not.
@@ -136,30 +151,37 @@ impl Live {
 
     /// Ends it, with all that it has under way.
     pub(crate) fn abort(&self) {
-        let future = {
+        let (future, waker) = {
             let mut driver = self.driver();
             driver.is_aborted = true;
-            driver.future.take()
+            (driver.future.take(), driver.waker.take())
         };
         // What it holds is dropped outside the lock.
         drop(future);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         if let Some(task) = self.task.get() {
             task.abort();
         }
     }
 
-    /// Its result, once it has one; until then whoever waits for it makes it go on.
-    pub(crate) async fn answer(&self) -> Answer {
+    /// Its result, once it has one.
+    ///
+    /// - `drives`: whether the one who waits makes it go on, unless it does so by itself; one at a time does
+    pub(crate) async fn answer(&self, drives: bool) -> Answer {
         let mut standing = self.standing.subscribe();
         let mut over = pin!(standing.wait_for(|standing| matches!(standing, Standing::Over(_))));
         poll_fn(|context| {
-            self.go_on(context);
-            let over = ready!(over.as_mut().poll(context));
-            let result = match over.as_deref() {
-                Ok(Standing::Over(result)) => result.clone(),
-                _ => RawJson::default(),
-            };
-            Poll::Ready(Ok((Era::Legacy, Reply::Result(result))))
+            let goes_on = drives && self.go_on(context);
+            // Who made the run go on to its end need not be woken by that; who ends it otherwise aborts the driver first.
+            if !goes_on && !self.is_over() {
+                let _ = ready!(over.as_mut().poll(context));
+            }
+            match &*self.standing.borrow() {
+                Standing::Over(result) => Poll::Ready(Ok((Era::Legacy, Reply::Result(result.clone())))),
+                Standing::Works | Standing::Rests => Poll::Pending,
+            }
         })
         .await
     }
@@ -196,7 +218,6 @@ impl Drop for Seated {
 /// What one run needs to run.
 pub(crate) struct Running {
     pub(crate) composite: Arc<Composite>,
-    pub(crate) workflow: Arc<dyn vmcp_core::workflow::Workflow>,
     pub(crate) log: Arc<RunLog>,
     pub(crate) world: Arc<Run>,
     pub(crate) budget: Arc<Budget>,
@@ -224,7 +245,7 @@ impl Running {
             };
             tokio::select! {
                 biased;
-                ended = self.workflow.clone().run(run) => return Some(ended),
+                ended = self.composite.workflow.clone().run(run) => return Some(ended),
                 () = self.budget.time_is_up() => return Some(Err(self.out_of_time())),
                 () = desk.rests() => {}
             }
@@ -261,11 +282,11 @@ impl Running {
 
     fn out_of_time(&self) -> WorkflowError {
         let limit = format!("it may take {:?}, waits for answers not counted", self.composite.limits.wall_time);
-        WorkflowError::OverBudget { workflow: self.workflow.label().to_owned(), limit }
+        WorkflowError::OverBudget { workflow: self.composite.workflow.label().to_owned(), limit }
     }
 
     fn not_kept(&self, error: RunStoreError) -> WorkflowError {
-        let workflow = self.workflow.label().to_owned();
+        let workflow = self.composite.workflow.label().to_owned();
         match error {
             RunStoreError::Full(_) => WorkflowError::OverBudget { workflow, limit: with_cause(&error) },
             error => WorkflowError::Component { workflow, source: Box::new(error) },

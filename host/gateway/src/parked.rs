@@ -202,6 +202,23 @@ impl OpenCall {
         }
     }
 
+    /// The same with answers that the client brought before it was asked.
+    pub(crate) async fn go_on_with(
+        &mut self,
+        beforehand: &Object,
+        events: &EventSender,
+        capabilities: &RawJson,
+        token: Option<&RawJson>,
+    ) -> Result<Progress, RpcError> {
+        loop {
+            let progress = self.go_on(events, capabilities, token).await?;
+            let goes_on = matches!(progress, Progress::Asks) && !beforehand.is_empty() && self.take_answers(beforehand);
+            if !goes_on {
+                return Ok(progress);
+            }
+        }
+    }
+
     /// What the client has yet to answer, by key.
     pub(crate) fn requests(&self) -> Object {
         self.gathering.requests()
@@ -413,7 +430,8 @@ impl StateRefusal {
     /// As the client is told.
     pub(crate) fn tell(self) -> RpcError {
         warn!(refusal = %self, "refused a `requestState`");
-        RpcError::invalid_params(format!("`requestState`: {self}; make the call anew without it"))
+        let advice = if self == Self::Busy { "" } else { "; make the call anew without it" };
+        RpcError::invalid_params(format!("`requestState`: {self}{advice}"))
     }
 }
 

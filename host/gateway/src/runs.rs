@@ -3,20 +3,12 @@
 
 mod answer;
 mod owner;
+mod table;
+mod upkeep;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 use vmcp_backend::EventSender;
 use vmcp_core::{
@@ -25,12 +17,12 @@ use vmcp_core::{
     journal::{Event, RunId},
     json::RawJson,
     with_cause,
-    workflow::{Workflow, WorkflowError, WorkflowSource},
+    workflow::WorkflowError,
 };
 use vmcp_mcp::era::Era;
 use vmcp_workflow::{
     Budget, Composite, Run, RunLog, Unfinished, now,
-    runs::{Claim, Due, Ending, RunClient, RunHead, RunRecord, RunStore},
+    runs::{Claim, Ending, RunClient, RunHead, RunRecord},
 };
 
 use crate::{
@@ -44,40 +36,22 @@ use crate::{
     session::{LogLevel, Owner},
 };
 
-pub(crate) use self::answer::{answers, question_key, question_number};
 pub use self::{
     answer::EarlierRequest,
     owner::{CancelError, RunView},
+    table::Revive,
+};
+pub(crate) use self::{
+    answer::{answers, question_key, question_number},
+    table::Runs,
+    upkeep::keep_going,
 };
 
-/// How often it is looked whether a run's time has come, and whether one is to be cancelled.
-const LOOK_PERIOD: Duration = Duration::from_secs(1);
-const SWEEP_PERIOD: Duration = Duration::from_mins(1);
-/// Runs that ended without ever having been written, of which it is still known that they were.
-const MAX_RECENT: usize = 256;
 /// How soon it is looked again whether somebody who was expected has come.
 const EXPECTED_PAUSE: Duration = Duration::from_millis(10);
 /// How long a client waits for a run that another process has just now.
 const HELD_PATIENCE: Duration = Duration::from_secs(5);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
-
-/// Makes the workflow of a run anew: from the tool's name, what it was made of, and the bytes of the component where that is
-/// another than the tool's present one.
-pub type Revive = dyn Fn(&str, &WorkflowSource, Option<Vec<u8>>) -> Result<Arc<dyn Workflow>, String> + Send + Sync;
-
-/// All runs that this process knows of.
-pub(crate) struct Runs {
-    pub(crate) store: Arc<dyn RunStore>,
-    revive: Arc<Revive>,
-    /// Those that it has, by their ids.
-    lives: Mutex<HashMap<RunId, Arc<Live>>>,
-    /// Fires when one was laid aside that wants to go on at some time.
-    laid_aside: Notify,
-    /// What ends now ends with the process, and goes on in the next.
-    is_stopping: AtomicBool,
-    /// The last that ended here and that the store never heard of, the oldest first.
-    recent: Mutex<VecDeque<RunRecord>>,
-}
 
 /// How a run begins.
 pub(crate) enum Begun {
@@ -87,122 +61,20 @@ pub(crate) enum Begun {
     Before(RunRecord),
 }
 
+/// What a run needs that does not come from its tool.
+pub(crate) struct Around {
+    pub(crate) caller: Caller,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) budget: Budget,
+    /// The composite tools that it runs within, the outermost first.
+    pub(crate) chain: Vec<Arc<str>>,
+}
+
 /// What a client finds that comes back to its run.
 pub(crate) enum Rejoined {
     Goes(Arc<Live>, Expected),
     /// It has ended meanwhile; its result.
     Over(RawJson),
-}
-
-impl Runs {
-    pub(crate) fn new(store: Arc<dyn RunStore>, revive: Arc<Revive>) -> Self {
-        Self {
-            store,
-            revive,
-            lives: Mutex::default(),
-            laid_aside: Notify::new(),
-            is_stopping: AtomicBool::default(),
-            recent: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn find(&self, run: RunId) -> Option<Arc<Live>> {
-        self.lives().get(&run).cloned()
-    }
-
-    /// A run that this process has, and that is not laid aside before `Expected` is dropped.
-    pub(crate) fn expect(&self, run: RunId) -> Option<(Arc<Live>, Expected)> {
-        let lives = self.lives();
-        let live = lives.get(&run)?;
-        Some((live.clone(), live.seat.expect()))
-    }
-
-    /// Forgets a run; false when it was forgotten before.
-    fn remove(&self, live: &Arc<Live>) -> bool {
-        let mut lives = self.lives();
-        let is_there = lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live));
-        if is_there {
-            lives.remove(&live.head.id);
-        }
-        is_there
-    }
-
-    /// Ends a run that this process has.
-    pub(crate) fn cancel(&self, live: &Arc<Live>, why: &str) {
-        if !self.remove(live) {
-            return;
-        }
-        info!(composite = &*live.head.tool, run = %live.head.id, why, "workflow cancelled");
-        live.abort();
-        let result = authored::tool_result(Era::Legacy, &format!("the run was cancelled: {why}"), None, true);
-        if !(self.is_stopping.load(Ordering::Relaxed) && self.store.is_durable()) {
-            self.store.end(&live.head, Ending::Cancelled, result.clone());
-        }
-        live.is_over_with(result);
-    }
-
-    /// From now on a client that leaves does not cancel its run, if that can go on in the next process.
-    pub(crate) fn begin_stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// Leaves all runs to the next process, where they outlive this one.
-    pub(crate) async fn stop(&self) {
-        self.begin_stop();
-        if !self.store.is_durable() {
-            return;
-        }
-        let lives: Vec<_> = self.lives().drain().map(|(_, live)| live).collect();
-        for live in &lives {
-            live.abort();
-        }
-        // Whatever they were told is written when this returns.
-        let settled = lives.iter().map(|live| self.store.settled(live.head.id));
-        for result in futures::future::join_all(settled).await {
-            if let Err(error) = result {
-                warn!(error = with_cause(&error), "a run cannot go on in the next process");
-            }
-        }
-    }
-
-    /// Gives the run up to whoever comes for it, unless its client has come back.
-    fn lay_aside(&self, live: &Arc<Live>) -> bool {
-        let mut lives = self.lives();
-        if !live.seat.is_free() || live.seat.is_expected() {
-            return false;
-        }
-        if lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live)) {
-            lives.remove(&live.head.id);
-            self.store.release(live.head.id);
-        }
-        drop(lives);
-        self.laid_aside.notify_one();
-        debug!(composite = &*live.head.tool, run = %live.head.id, "laid aside");
-        true
-    }
-
-    /// Notes how a run ended: where it is kept, or else among the last ones.
-    ///
-    /// - `unwritten`: see [`RunLog::unwritten`]
-    fn end(&self, head: &Arc<RunHead>, unwritten: Option<u64>, ending: Ending, result: RawJson) {
-        let Some(told) = unwritten else { return self.store.end(head, ending, result) };
-        let mut recent = self.recent();
-        if recent.len() >= MAX_RECENT {
-            recent.pop_front();
-        }
-        // Its result is its client's; what people look for is what failed.
-        let result = (ending != Ending::Completed).then_some(result);
-        let (head, state, changed) = (head.clone(), ending.into(), now());
-        recent.push_back(RunRecord { head, state, changed, result, stream: None, told, events: Vec::new() });
-    }
-
-    pub(crate) fn recent(&self) -> MutexGuard<'_, VecDeque<RunRecord>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn lives(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Gateway {
@@ -211,9 +83,9 @@ impl Gateway {
         let head = new_head(&caller, &composite, arguments, None);
         let live = Live::new(head.clone(), Seat::new());
         self.runs.lives().insert(head.id, live.clone());
-        let budget = Budget::new(composite.limits);
-        let workflow = composite.workflow.clone();
-        let running = self.running(caller, composite, workflow, head, live.seat.clone(), budget, Vec::new(), None);
+        let (seat, budget) = (live.seat.clone(), Budget::new(composite.limits));
+        let around = Around { caller, seat, budget, chain: Vec::new() };
+        let running = self.running(around, composite, head, None);
         self.drive(&live, running, Vec::new());
         live
     }
@@ -237,8 +109,7 @@ impl Gateway {
         drop(expected);
         async move {
             // Who finds the place taken waits for the end of the run all the same.
-            let _seated = seated;
-            live.answer().await
+            live.answer(seated.is_some()).await
         }
     }
 
@@ -316,8 +187,8 @@ impl Gateway {
         let prepared = match self.composites.get(&head.tool).cloned() {
             Some(composite) => {
                 let budget = Budget::resumed(composite.limits, &record.events);
-                let (seat, begun) = (live.seat.clone(), Begun::Before(record));
-                self.prepare(caller, composite, begun, seat, budget, Vec::new()).await
+                let around = Around { caller, seat: live.seat.clone(), budget, chain: Vec::new() };
+                self.prepare(around, composite, Begun::Before(record)).await
             }
             None => Err(format!("`{}` is not in the configuration any more", head.tool)),
         };
@@ -344,43 +215,34 @@ impl Gateway {
     /// When what it was made of is not there any more.
     pub(crate) async fn prepare(
         &self,
-        caller: Caller,
+        around: Around,
         composite: Arc<Composite>,
         begun: Begun,
-        seat: Arc<Seat>,
-        budget: Budget,
-        chain: Vec<Arc<str>>,
     ) -> Result<(Running, Vec<Event>), String> {
         match begun {
             Begun::Now(arguments, parent) => {
-                let head = new_head(&caller, &composite, arguments, parent);
-                let workflow = composite.workflow.clone();
-                let running = self.running(caller, composite, workflow, head, seat, budget, chain, None);
+                let head = new_head(&around.caller, &composite, arguments, parent);
+                let running = self.running(around, composite, head, None);
                 Ok((running, Vec::new()))
             }
             Begun::Before(record) => {
                 let composite = self.as_it_was(&record.head, composite).await?;
-                let workflow = composite.workflow.clone();
                 let past = record.events.iter().map(|timed| timed.event.clone()).collect();
                 let head = record.head.clone();
-                let running = self.running(caller, composite, workflow, head, seat, budget, chain, Some(&record));
+                let running = self.running(around, composite, head, Some(&record));
                 Ok((running, past))
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "it puts together what its callers have in different ways")]
     fn running(
         &self,
-        caller: Caller,
+        around: Around,
         composite: Arc<Composite>,
-        workflow: Arc<dyn Workflow>,
         head: Arc<RunHead>,
-        seat: Arc<Seat>,
-        budget: Budget,
-        mut chain: Vec<Arc<str>>,
         before: Option<&RunRecord>,
     ) -> Running {
+        let Around { caller, seat, budget, mut chain } = around;
         chain.push(composite.name.clone());
         let budget = Arc::new(budget);
         let within = Within { chain, budget: budget.clone(), head: head.clone() };
@@ -389,12 +251,12 @@ impl Gateway {
         let unfinished = before.map(|record| Unfinished::of(&record.events)).unwrap_or_default();
         let log = Arc::new(RunLog::new(head, self.runs.store.clone(), told, composite.recorder.clone()));
         let world = Arc::new(Run::new(&composite, budget.clone(), outside, log.clone(), unfinished));
-        Running { composite, workflow, log, world, budget }
+        Running { composite, log, world, budget }
     }
 
     /// Gives `live` what makes it go on.
     fn drive(&self, live: &Arc<Live>, running: Running, past: Vec<Event>) {
-        let (gateway, driven) = (self.shared(), Arc::downgrade(live));
+        let (gateway, driven, log) = (self.shared(), Arc::downgrade(live), running.log.clone());
         let driver = async move {
             // Whoever lets it go on has it.
             let Some(live) = driven.upgrade() else { return };
@@ -420,7 +282,7 @@ impl Gateway {
             let result = result_of(&running, ended);
             gateway.over(&live, running.log.unwritten(), ending, result);
         };
-        live.is_driven_by(Box::pin(driver));
+        live.is_driven_by(Box::pin(driver), log);
     }
 
     fn over(&self, live: &Arc<Live>, unwritten: Option<u64>, ending: Ending, result: RawJson) {
@@ -428,7 +290,6 @@ impl Gateway {
         if !self.runs.remove(live) {
             return;
         }
-        let unwritten = unwritten.filter(|_| !live.is_noted());
         self.runs.end(&live.head, unwritten, ending, result.clone());
         live.is_over_with(result);
     }
@@ -512,45 +373,6 @@ fn new_head(
         },
         began: now(),
     })
-}
-
-/// Takes up the runs whose time has come, and those that a process left behind that is gone; for ever.
-pub(crate) async fn keep_going(gateway: Arc<Gateway>) {
-    // Their tools have to be there.
-    if gateway.catalog().await.is_err() {
-        return;
-    }
-    let mut last_sweep = None::<Instant>;
-    loop {
-        let store = &gateway.runs.store;
-        let mut pause = LOOK_PERIOD;
-        match store.due(now()).await {
-            Ok(Due { runs, next }) => {
-                if let Some(next) = next {
-                    pause = pause.min(Duration::from_millis(next.saturating_sub(now())));
-                }
-                for run in runs {
-                    if let Err(error) = gateway.claim(run, None).await {
-                        debug!(%run, %error, "a run that was due is gone");
-                    }
-                }
-            }
-            Err(error) => warn!(error = with_cause(&error), "runs cannot be looked at"),
-        }
-        for run in store.to_cancel().await.unwrap_or_default() {
-            if let Some(live) = gateway.runs.find(run) {
-                gateway.runs.cancel(&live, "its owner cancelled it");
-            }
-        }
-        if last_sweep.is_none_or(|at| at.elapsed() >= SWEEP_PERIOD) {
-            last_sweep = Some(Instant::now());
-            store.sweep(now());
-        }
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = gateway.runs.laid_aside.notified() => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -26,8 +26,10 @@ use vmcp_workflow::Asked;
 /// The place of one client.
 pub(crate) struct Seat {
     guest: watch::Sender<Option<Guest>>,
-    /// Clients that are about to sit down, and answers that the run has not looked at yet.
+    /// Clients that are about to sit down.
     expected: AtomicU32,
+    /// Whether an answer came since somebody wanted to lay the run aside last: it may not have looked at that yet.
+    has_news: AtomicBool,
     /// Answers that came before their questions were put again, by the numbers of those.
     early: Mutex<HashMap<u64, Reply>>,
     /// Fires when one came.
@@ -48,6 +50,7 @@ impl Seat {
         Self {
             guest: watch::Sender::new(None),
             expected: AtomicU32::new(0),
+            has_news: AtomicBool::new(false),
             early: Mutex::default(),
             came: Notify::new(),
         }
@@ -72,6 +75,7 @@ impl Seat {
     /// An answer that comes before its question is put again, or to one that was put to somebody who is gone.
     pub(crate) fn answer_early(&self, number: u64, reply: Reply) {
         self.early.lock().unwrap_or_else(PoisonError::into_inner).insert(number, reply);
+        self.has_news.store(true, Ordering::Relaxed);
         self.came.notify_waiters();
     }
 
@@ -89,8 +93,10 @@ impl Seat {
         Expected(self.clone())
     }
 
-    pub(crate) fn is_expected(&self) -> bool {
-        self.expected.load(Ordering::Relaxed) > 0
+    /// Whether nobody is there or about to come, and nothing came that the run may not have seen; the next to ask is told of
+    /// such no more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.is_free() && self.expected.load(Ordering::Relaxed) == 0 && !self.has_news.swap(false, Ordering::Relaxed)
     }
 
     /// Returns once nobody sits there.
@@ -118,16 +124,13 @@ impl Seat {
         if patience.is_zero() {
             return Ok(Asked::TimedOut);
         }
-        let reply = match self.early_answer(number, asked) {
-            Some(reply) => reply,
-            None => match timeout(patience, self.answer(number, asked)).await {
-                Ok(Some(reply)) => reply,
-                Ok(None) => {
-                    let message = format!("the client cannot be asked for `{}` now", asked.method);
-                    return Err(InteractionError::Unsupported(message));
-                }
-                Err(_) => return Ok(Asked::TimedOut),
-            },
+        let reply = match timeout(patience, self.answer(number, asked)).await {
+            Ok(Some(reply)) => reply,
+            Ok(None) => {
+                let message = format!("the client cannot be asked for `{}` now", asked.method);
+                return Err(InteractionError::Unsupported(message));
+            }
+            Err(_) => return Ok(Asked::TimedOut),
         };
         match reply {
             Reply::Result(answer) => Ok(Asked::Answered(answer)),

@@ -155,7 +155,7 @@ pub(crate) fn new_store(callee: &Callee, workflow: Option<WorkflowState>) -> Sto
 }
 
 /// Runs a future that never waits: a component without WASI can only compute.
-fn poll_once<R>(future: impl Future<Output = wasmtime::Result<R>>) -> wasmtime::Result<R> {
+pub(crate) fn poll_once<R>(future: impl Future<Output = wasmtime::Result<R>>) -> wasmtime::Result<R> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
         Poll::Pending => Err(wasmtime::Error::msg("the component waits, though it imports nothing to wait for")),

@@ -12,6 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use crate::{
     cache::CompileCache,
     error::PluginError,
+    exports::workflow::ReadyInstances,
     limits::{Limits, TABLE_ELEMENTS},
     ticker::Ticker,
 };
@@ -53,6 +54,7 @@ pub struct PluginEngine {
     /// The same with a pool, for as many runs at a time as that has slots.
     pub(crate) pooled_workflows: Option<Engine>,
     pub(crate) workflow_slots: Arc<Semaphore>,
+    pub(crate) ready_workflows: Arc<ReadyInstances>,
     pub(crate) cache: CompileCache,
     pub(crate) limits: Limits,
     pub(crate) slots: Slots,
@@ -86,6 +88,7 @@ impl PluginEngine {
             workflows,
             pooled_workflows,
             workflow_slots: Arc::new(Semaphore::new(usize::from(SLOTS))),
+            ready_workflows: Arc::default(),
             cache: CompileCache::open(cache_dir.as_deref()),
             limits,
             slots: Slots::new(SLOTS),

@@ -25,7 +25,7 @@ use crate::{
         conflict::{CONFLICT_RESOLVER, CONFLICT_RESOLVER_VERSION, ComponentConflictResolver},
         has_export,
         ranking::{ComponentRankingStrategy, RANKING_STRATEGY, RANKING_STRATEGY_VERSION},
-        workflow::{ComponentWorkflow, Runnable, WORKFLOW, WORKFLOW_VERSION},
+        workflow::{ComponentWorkflow, Place, Runnable, WORKFLOW, WORKFLOW_VERSION},
     },
     grant::{self, Grants},
     imports::{self, PROGRESS},
@@ -256,6 +256,7 @@ impl Component {
                 document,
             },
             reports_progress: self.0.reports_progress,
+            place: Place::new(&self.0.callee.engine.ready_workflows),
         }))
     }
 

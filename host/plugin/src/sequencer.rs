@@ -13,7 +13,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
@@ -263,16 +263,16 @@ impl HandOver {
         // A budget of the runtime that is used up must not look as if the component waited.
         let mut run = pin!(tokio::task::unconstrained(run));
         let _over = Over(self.track.clone());
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
-        poll_fn(|context| {
-            woken.outer.register(context.waker());
+        let gate = Arc::new(Gate::default());
+        let waker = Waker::from(gate.clone());
+        poll_fn(|outer| {
+            gate.open(outer);
+            let context = &mut Context::from_waker(&waker);
             loop {
                 let polled = {
                     let _ticking = ticker.run();
                     clock.start();
-                    woken.itself.store(false, Ordering::Relaxed);
-                    let polled = run.as_mut().poll(&mut Context::from_waker(&waker));
+                    let polled = run.as_mut().poll(context);
                     clock.stop();
                     polled
                 };
@@ -284,13 +284,17 @@ impl HandOver {
                 }
                 if clock.take_yield() {
                     self.go_on_elsewhere();
+                    if gate.close() {
+                        outer.waker().wake_by_ref();
+                    }
                     return Poll::Pending;
                 }
-                if woken.itself.load(Ordering::Relaxed) {
+                if gate.take_woken() {
                     continue;
                 }
                 match self.next(context) {
                     Poll::Ready(Ok(())) => {}
+                    Poll::Pending if gate.close() => gate.open(outer),
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(divergence)) => return Poll::Ready(Err(wasmtime::Error::new(divergence))),
                 }
@@ -374,17 +378,50 @@ impl Drop for Over {
     }
 }
 
-/// Tells whether a future woke itself while it was polled: then it has more to do.
+/// Hands the wakes of a run on to the task that polls it; not while that is at it, when it is enough to note them. A task that
+/// is woken while it runs is run once more, by another thread perhaps, and a set of futures wakes its task whenever it has
+/// polled them all.
 #[derive(Default)]
-struct Woken {
-    itself: AtomicBool,
+struct Gate {
+    state: AtomicU8,
     outer: AtomicWaker,
 }
 
-impl Wake for Woken {
+/// Nobody polls: wakes are handed on.
+const CLOSED: u8 = 0;
+/// It is polled.
+const OPEN: u8 = 1;
+/// It was woken while it was polled, and has more to do.
+const WOKEN: u8 = 2;
+
+impl Gate {
+    /// The polling begins, with `context`.
+    fn open(&self, context: &Context<'_>) {
+        self.outer.register(context.waker());
+        self.state.store(OPEN, Ordering::Release);
+    }
+
+    /// Whether it was woken since the last look.
+    fn take_woken(&self) -> bool {
+        self.state.compare_exchange(WOKEN, OPEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The polling is over; whether it was woken since the last look, which nobody hears of otherwise.
+    fn close(&self) -> bool {
+        self.state.swap(CLOSED, Ordering::AcqRel) == WOKEN
+    }
+}
+
+impl Wake for Gate {
     fn wake(self: Arc<Self>) {
-        self.itself.store(true, Ordering::Relaxed);
-        self.outer.wake();
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let noted = self.state.compare_exchange(OPEN, WOKEN, Ordering::AcqRel, Ordering::Acquire);
+        if noted == Err(CLOSED) {
+            self.outer.wake();
+        }
     }
 }
 

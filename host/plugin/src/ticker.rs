@@ -28,6 +28,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     running_calls: usize,
+    /// The thread sleeps until somebody wakes it.
+    is_asleep: bool,
     stopping: bool,
 }
 
@@ -48,7 +50,9 @@ impl Ticker {
     pub(crate) fn run(&self) -> Ticking<'_> {
         let mut state = self.shared.lock();
         state.running_calls += 1;
-        if state.running_calls == 1 {
+        // Between two ticks it is awake, and must not tick before its time.
+        if state.is_asleep {
+            state.is_asleep = false;
             self.shared.changed.notify_one();
         }
         Ticking(&self.shared)
@@ -81,7 +85,9 @@ impl Shared {
         let mut state = self.lock();
         while !state.stopping {
             if state.running_calls == 0 {
+                state.is_asleep = true;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.is_asleep = false;
             } else {
                 (state, _) = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
                 for engine in engines {

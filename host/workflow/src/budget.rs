@@ -55,7 +55,8 @@ impl Budget {
         Self { limits, used: Arc::default(), parallel: parallel(limits), clock: Arc::default(), outer: Vec::new() }
     }
 
-    /// For a run that was told `events` before: what it used then counts. Time in which no process had it does not.
+    /// For a run that was told `events` before: what it used then counts; of the time, all but what passed while somebody
+    /// was asked.
     pub fn resumed(limits: BudgetLimits, events: &[TimedEvent]) -> Self {
         let budget = Self::new(limits);
         budget.charge(events);

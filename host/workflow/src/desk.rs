@@ -31,8 +31,18 @@ struct Table {
     idle: Option<Vec<u64>>,
 }
 
+/// What a run may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// Another run, which rests or does not.
+    Run,
+    /// An answer or only a time: it is over by itself then, in milliseconds since the Unix epoch.
+    Until(u64),
+}
+
 struct Wait {
     outcome: Awaited,
+    what: WaitsFor,
     /// Whether nothing is lost if the run is laid aside now.
     is_resting: bool,
     /// When it is over by itself, in milliseconds since the Unix epoch.
@@ -44,12 +54,17 @@ impl Desk {
     pub(crate) fn wait(
         &self,
         call: u64,
-        is_resting: bool,
-        wake: Option<u64>,
+        what: WaitsFor,
         begin: impl FnOnce() -> BoxFuture<'static, Outcome>,
     ) -> Awaited {
         let mut table = self.lock();
-        let wait = table.waits.entry(call).or_insert_with(|| Wait { outcome: begin().shared(), is_resting, wake });
+        let wait = table.waits.entry(call).or_insert_with(|| {
+            let (is_resting, wake) = match what {
+                WaitsFor::Run => (false, None),
+                WaitsFor::Until(time) => (true, Some(time)),
+            };
+            Wait { outcome: begin().shared(), what, is_resting, wake }
+        });
         wait.outcome.clone()
     }
 
@@ -58,11 +73,11 @@ impl Desk {
         self.lock().waits.contains_key(&call)
     }
 
-    /// The run was told the outcome of `call`, or does not want it any more; whether it waited here.
-    pub(crate) fn forget(&self, call: u64) -> bool {
+    /// The run was told the outcome of `call`, or does not want it any more; what it waited for here.
+    pub(crate) fn forget(&self, call: u64) -> Option<WaitsFor> {
         let forgotten = self.lock().waits.remove(&call);
         // What it holds is dropped outside the lock.
-        forgotten.is_some()
+        forgotten.map(|wait| wait.what)
     }
 
     /// The wait of `call`, if it is there.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vmcp_core::journal::{Event, Recorder};
 
 use crate::{
-    desk::Desk,
+    desk::{Desk, WaitsFor},
     now,
-    runs::{RunHead, RunStore, RunStoreError, TimedEvent},
+    runs::{RunHead, RunStore, RunStoreError, RunStream, TimedEvent},
 };
 
 /// The journal of one run. Where runs outlive the process each event is written when it happens, and a call is made only
@@ -74,6 +74,12 @@ impl RunLog {
         Ok(events.into_iter().map(|timed| timed.event).collect())
     }
 
+    /// Notes on which stream the client hears of the run.
+    pub fn note_stream(&self, stream: RunStream) {
+        self.write(&mut self.lock());
+        self.store.note_stream(self.head.id, stream);
+    }
+
     /// How many events there were, of a run that the store need not know of: none of it was written.
     pub fn unwritten(&self) -> Option<u64> {
         let written = self.lock();
@@ -105,9 +111,13 @@ impl Recorder for RunLog {
         }
         self.desk.is_busy();
         match event {
-            Event::Ended { call, .. } => drop(self.desk.forget(*call)),
-            Event::GivenUp { call } if self.desk.forget(*call) => self.store.give_up_child(self.head.id, *call),
-            _ => {}
+            Event::Ended { call, .. } => _ = self.desk.forget(*call),
+            Event::GivenUp { call } => {
+                if self.desk.forget(*call) == Some(WaitsFor::Run) {
+                    self.store.give_up_child(self.head.id, *call);
+                }
+            }
+            Event::Began { .. } | Event::Told { .. } => {}
         }
         let mut written = self.lock();
         written.unwritten.push(TimedEvent { at: now(), event: event.clone() });

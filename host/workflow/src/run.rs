@@ -21,7 +21,7 @@ use vmcp_core::{
 use crate::{
     budget::Budget,
     composite::Composite,
-    desk::{Awaited, Rests},
+    desk::{Awaited, Rests, WaitsFor},
     grant::ToolGrant,
     log::RunLog,
     now,
@@ -158,7 +158,7 @@ impl Run {
         tool: Arc<Entry>,
         arguments: RawJson,
     ) -> BoxFuture<'static, Result<RawJson, ToolCallError>> {
-        let called = self.log.desk.wait(number, false, None, || {
+        let called = self.log.desk.wait(number, WaitsFor::Run, || {
             let (rests, before) = (Rests::new(&self.log.desk, number), self.unfinished.contains(number));
             Box::pin(self.outside.nested(number, tool, arguments, rests, before).map(Outcome::Called))
         });
@@ -189,7 +189,7 @@ impl Run {
             self.budget.take_question().map_err(InteractionError::OverBudget)?;
         }
         let (left, until) = self.unfinished.left(number, timeout.unwrap_or_else(|| self.outside.longest_wait()));
-        Ok(self.log.desk.wait(number, true, Some(until), || {
+        Ok(self.log.desk.wait(number, WaitsFor::Until(until), || {
             let asked = self.outside.ask(number, method, params, left);
             let settled = self.log.settled();
             let asked = async move {
@@ -322,7 +322,7 @@ impl World for Run {
         if left < LONG_SLEEP {
             return Box::pin(sleep());
         }
-        let slept = self.log.desk.wait(number, true, Some(until), || Box::pin(sleep().map(|()| Outcome::Slept)));
+        let slept = self.log.desk.wait(number, WaitsFor::Until(until), || Box::pin(sleep().map(|()| Outcome::Slept)));
         Box::pin(slept.map(drop))
     }
 

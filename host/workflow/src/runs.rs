@@ -53,7 +53,7 @@ pub trait RunStore: Send + Sync {
     fn give_up_child(&self, parent: RunId, call: u64);
 
     /// The stream on which the client hears of the run, and the id of its request there.
-    fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream);
+    fn note_stream(&self, run: RunId, stream: RunStream);
 
     /// Takes the outermost run `root` for this process.
     fn claim(&self, root: RunId) -> BoxFuture<'static, Result<Claim, RunStoreError>>;

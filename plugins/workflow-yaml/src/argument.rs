@@ -34,6 +34,11 @@ impl Arguments {
         self.0.iter().map(expand).collect()
     }
 
+    /// Whether there is a text in them, written or made by a template.
+    pub(crate) fn have_texts(&self) -> bool {
+        self.0.iter().any(|(_, node)| node.has_text())
+    }
+
     pub(crate) fn reads(&self) -> Vec<&Reads> {
         let mut found = Vec::new();
         self.0.iter().for_each(|(_, node)| node.reads(&mut found));
@@ -77,6 +82,15 @@ impl Node {
                 Value::Object(entries.collect::<Result<_, String>>()?)
             }
         })
+    }
+
+    fn has_text(&self) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Text(_) => true,
+            Self::List(items) => items.iter().any(Self::has_text),
+            Self::Object(entries) => entries.iter().any(|(_, node)| node.has_text()),
+        }
     }
 
     fn reads<'n>(&'n self, found: &mut Vec<&'n Reads>) {

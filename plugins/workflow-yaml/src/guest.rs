@@ -1,10 +1,11 @@
 //! The interpreter as a component: the document and the world come through its imports.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 use vmcp_sdk::{
     log,
     workflow::{
@@ -16,6 +17,17 @@ use vmcp_sdk::{
 
 use crate::{CallError, Elicited, Level, Problem, Workflow, World};
 
+#[global_allocator]
+static ALLOCATOR: WasmDynamicTalc = new_wasm_dynamic_allocator();
+
+/// Memory that an instance begins with, in bytes: more than most runs need, so that it need not grow bit by bit.
+const HEAP: usize = 1 << 20;
+
+thread_local! {
+    /// The document with its config, once it was compiled.
+    static COMPILED: RefCell<Option<(Map<String, Value>, Rc<Workflow>)>> = const { RefCell::new(None) };
+}
+
 /// The config of a document, which templates read as `.config`.
 #[derive(Deserialize, JsonSchema)]
 struct Interpreter {
@@ -26,6 +38,7 @@ struct Interpreter {
 impl Interpreter {
     /// The document compiled, or all that is wrong with it. The config is what templates read as `.config`.
     fn compile(&self) -> Result<Workflow, Vec<ConfigProblem>> {
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP)));
         let mut document: Value = serde_json::from_str(&document())
             .map_err(|error| vec![ConfigProblem::new("", format!("there is no document to interpret: {error}"))])?;
         if !self.config.is_empty() {
@@ -35,11 +48,21 @@ impl Interpreter {
         Workflow::parse(&document).map_err(|problems| problems.into_iter().map(problem).collect())
     }
 
-    fn workflow(&self) -> Result<Workflow, WorkflowError> {
-        self.compile().map_err(|problems| {
+    /// The same, compiled once: the host may have an instance say what it is before it runs.
+    fn workflow(&self) -> Result<Rc<Workflow>, WorkflowError> {
+        let compiled = COMPILED.with_borrow(|compiled| {
+            compiled.as_ref().filter(|(config, _)| *config == self.config).map(|(_, workflow)| workflow.clone())
+        });
+        if let Some(workflow) = compiled {
+            return Ok(workflow);
+        }
+        let workflow = self.compile().map_err(|problems| {
             let problem = |problem: &ConfigProblem| format!("{}: {}", problem.pointer, problem.message);
             WorkflowError::Config(problems.iter().map(problem).collect::<Vec<_>>().join("; "))
-        })
+        })?;
+        let workflow = Rc::new(workflow);
+        COMPILED.set(Some((self.config.clone(), workflow.clone())));
+        Ok(workflow)
     }
 }
 

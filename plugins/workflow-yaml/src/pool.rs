@@ -5,12 +5,9 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     task::Poll,
-    time::Duration,
 };
-
-use crate::world::World;
 
 /// Futures under way; those left are dropped, and so cancelled, with the pool.
 pub(crate) struct Pool<'f, T> {
@@ -48,14 +45,4 @@ impl<'f, T> Pool<'f, T> {
         })
         .await
     }
-}
-
-/// What `future` yields, or `None` if that takes longer than `limit`.
-pub(crate) async fn within<T>(world: &impl World, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut sleep) = (pin!(future), pin!(world.sleep(limit)));
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
-    })
-    .await
 }

@@ -17,10 +17,11 @@ pub use self::error::RunError;
 use self::undo::Undo;
 use crate::{
     context::RunFacts,
-    pool::{Pool, within},
+    pool::Pool,
     step::{Failure, Outcome, Step},
     steps::{StepSet, Steps},
     template::{TemplateValue, from_json},
+    time::RunTime,
     workflow::Workflow,
     world::{Level, World},
 };
@@ -31,6 +32,7 @@ const MAX_PARALLEL: usize = 10;
 /// What the steps of one run share.
 pub(crate) struct Run<'r, W> {
     pub(crate) world: &'r W,
+    pub(crate) time: RunTime<'r, W>,
     workflow: &'r Workflow,
     facts: RunFacts,
     schemas: RefCell<HashMap<String, Option<Rc<Value>>>>,
@@ -46,20 +48,16 @@ pub(crate) async fn run<W: World>(
     params: Map<String, Value>,
     world: &W,
 ) -> Result<Map<String, Value>, RunError> {
+    let time = RunTime::new(world);
     let facts = RunFacts {
         id: random_id(world),
-        started: world.now_millis(),
+        started: time.now(),
         params: from_json(&Value::Object(params)),
         config: from_json(&Value::Object(workflow.config.clone())),
     };
-    let run =
-        Run { world, workflow, facts, schemas: RefCell::default(), running: Cell::default(), undo: RefCell::default() };
-    let ended = within(world, workflow.timeout, run.to_end()).await;
-    let timed_out = || Err(RunError::TimedOut { after: workflow.timeout, running: run.running() });
-    match ended.unwrap_or_else(timed_out) {
-        Ok(output) => Ok(output),
-        Err(cause) => Err(run.undo(cause).await),
-    }
+    let (schemas, running, undo) = Default::default();
+    let run = Run { world, time, workflow, facts, schemas, running, undo };
+    run.time.keep(run.whole()).await
 }
 
 impl<W: World> Run<'_, W> {
@@ -67,6 +65,16 @@ impl<W: World> Run<'_, W> {
     pub(crate) fn schema(&self, tool: &str) -> Option<Rc<Value>> {
         let mut schemas = self.schemas.borrow_mut();
         schemas.entry(tool.to_owned()).or_insert_with(|| self.world.input_schema(tool).map(Rc::new)).clone()
+    }
+
+    /// Runs it to its end, in its time, and undoes it if it fails.
+    async fn whole(&self) -> Result<Map<String, Value>, RunError> {
+        let timeout = self.workflow.timeout;
+        let timed_out = || Err(RunError::TimedOut { after: timeout, running: self.running() });
+        match self.time.within(timeout, self.to_end()).await.unwrap_or_else(timed_out) {
+            Ok(output) => Ok(output),
+            Err(cause) => Err(self.undo(cause).await),
+        }
     }
 
     async fn to_end(&self) -> Result<Map<String, Value>, RunError> {
@@ -77,7 +85,7 @@ impl<W: World> Run<'_, W> {
         match &self.workflow.output {
             Some(output) => {
                 let steps = steps.list.iter().zip(&outcomes);
-                let context = self.facts.with_steps(&start, steps, "completed", self.world.now_millis());
+                let context = self.facts.with_steps(&start, steps, "completed", self.time.now());
                 output.expand(&context, self.world).map_err(|reason| RunError::Output { reason })
             }
             None => Ok(Ended::of(steps, outcomes).output),
@@ -120,7 +128,7 @@ impl<W: World> Run<'_, W> {
                 let seen =
                     list.iter().zip(&outcomes).enumerate().filter(|(other, _)| ancestors[index].contains(*other));
                 let seen = seen.filter_map(|(_, (step, outcome))| Some((step, outcome.as_ref()?)));
-                let context = self.facts.with_steps(base, seen, "running", self.world.now_millis());
+                let context = self.facts.with_steps(base, seen, "running", self.time.now());
                 self.world.log(Level::Debug, &format!("step `{}` started", step.id));
                 pool.start(index, async move { step.run(self, &context).await });
             }

@@ -30,7 +30,6 @@ use self::{
 use crate::{
     document::{KindName, RawStep, time_or},
     duration,
-    pool::within,
     problem::{Place, Problems},
     run::Run,
     steps::Steps,
@@ -225,7 +224,7 @@ impl Step {
         };
         let Some(timeout) = timeout else { return work.await };
         let timed_out = || Failure::lasting(format!("timed out after {}", duration::print(timeout)));
-        within(run.world, timeout, work).await.unwrap_or_else(|| Err(timed_out()))
+        run.time.within(timeout, work).await.unwrap_or_else(|| Err(timed_out()))
     }
 
     fn defaults(&self) -> Map<String, Value> {

@@ -172,14 +172,23 @@ impl Answer {
         }
     }
 
-    /// The next message that has this method, or is a reply for `""`.
-    pub(crate) async fn wait_for(&mut self, method: &str) -> Value {
+    /// The event of the next message that has this method, or is a reply for `""`; `None` at the end of the stream.
+    pub(crate) async fn try_event_of(&mut self, method: &str) -> Option<Event> {
         loop {
-            let message = self.message().await;
-            if message["method"].as_str().unwrap_or_default() == method {
-                return message;
+            let event = self.try_event().await?;
+            if !event.data.is_empty() && event.message()["method"].as_str().unwrap_or_default() == method {
+                return Some(event);
             }
         }
+    }
+
+    pub(crate) async fn event_of(&mut self, method: &str) -> Event {
+        self.try_event_of(method).await.expect("the stream goes on")
+    }
+
+    /// The next message that has this method, or is a reply for `""`.
+    pub(crate) async fn wait_for(&mut self, method: &str) -> Value {
+        self.event_of(method).await.message()
     }
 }
 

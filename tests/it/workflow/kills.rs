@@ -85,15 +85,11 @@ fn with_session(url: &str, run: String) -> JoinHandle<Option<Asked>> {
     tokio::spawn(async move {
         let client = Wire::open(&url, "2025-11-25", &json!({ "elicitation": {} })).await;
         let mut stream = client.call(1, "job", json!({ "run": run })).await;
-        loop {
-            let event = stream.try_event().await?;
-            if event.data.contains("elicitation/create") {
-                let (last, question) = (event.id().to_owned(), event.message()["id"].clone());
-                // Kept open: who leaves while nothing was killed would be another test.
-                std::mem::forget(stream);
-                return Some(Asked { run, how: How::Session { session: client.session, last, question } });
-            }
-        }
+        let event = stream.try_event_of("elicitation/create").await?;
+        let (last, question) = (event.id().to_owned(), event.message()["id"].clone());
+        // Kept open: who leaves while nothing was killed would be another test.
+        std::mem::forget(stream);
+        Some(Asked { run, how: How::Session { session: client.session, last, question } })
     })
 }
 

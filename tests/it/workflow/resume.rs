@@ -18,6 +18,7 @@ use crate::{
 };
 
 const REVISION: &str = "2025-11-25";
+const QUESTION: &str = "elicitation/create";
 
 /// Calls `before`, asks, and calls `after` with the answer.
 const ASKS: &str = "steps: [
@@ -106,17 +107,12 @@ async fn an_answer_after_a_kill_completes_the_run_of_a_session() {
     let (host, calls) = host_of(backend, &yaml).await;
     let client = Wire::open(&host.url, REVISION, &able()).await;
     let mut stream = client.call(1, "asks", json!({})).await;
-    let question = loop {
-        let event = stream.event().await;
-        if event.data.contains("elicitation/create") {
-            break event;
-        }
-    };
+    let question = stream.event_of(QUESTION).await;
     let host = host.crash().await;
     let mut again = client.get(Some(question.id())).await;
     assert!(again.is_stream(), "{}", again.status);
     // The question is put again, under its id of before: the client may have lost it.
-    let repeated = again.wait_for("elicitation/create").await;
+    let repeated = again.wait_for(QUESTION).await;
     assert_eq!(repeated["id"], question.message()["id"]);
     let answer = json!({ "jsonrpc": "2.0", "id": question.message()["id"], "result": because("later") });
     assert_eq!(client.post(&answer).await.status, 202);
@@ -133,12 +129,7 @@ async fn an_answer_that_comes_before_its_client_has_its_stream_again_counts() {
     let (host, calls) = host_of(backend, &yaml).await;
     let client = Wire::open(&host.url, REVISION, &able()).await;
     let mut stream = client.call(5, "asks", json!({})).await;
-    let question = loop {
-        let event = stream.event().await;
-        if event.data.contains("elicitation/create") {
-            break event;
-        }
-    };
+    let question = stream.event_of(QUESTION).await;
     let host = host.crash().await;
     let answer = json!({ "jsonrpc": "2.0", "id": question.message()["id"], "result": because("at once") });
     assert_eq!(client.post(&answer).await.status, 202);
@@ -197,15 +188,13 @@ async fn who_comes_back_before_the_backends_are_there_waits_for_them() {
         let (mut question, mut retry) = (None, None);
         if is_session {
             let mut stream = session.call(1, "asks", json!({})).await;
-            while question.is_none() {
-                question = Some(stream.event().await).filter(|event| event.data.contains("elicitation/create"));
-            }
+            question = Some(stream.event_of(QUESTION).await);
         } else {
             retry = Some(call_and_be_asked(&stateless, "asks", json!({}), 1).await.retry(&because("early")));
         }
         host.kill().await;
         std::fs::remove_file(&go).unwrap();
-        let port: u16 = host.url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+        let port = host.port();
         let _host = host.take_written().launch(port);
         let is_open = || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
         eventually("an open port", PATIENCE, is_open).await;
@@ -369,12 +358,7 @@ async fn a_session_answers_its_own_runs_only() {
     let (owner, other) =
         (Wire::open(&host.url, REVISION, &able()).await, Wire::open(&host.url, REVISION, &able()).await);
     let mut stream = owner.call(1, "asks", json!({})).await;
-    let question = loop {
-        let event = stream.event().await;
-        if event.data.contains("elicitation/create") {
-            break event;
-        }
-    };
+    let question = stream.event_of(QUESTION).await;
     let answer = |why: &str| json!({ "jsonrpc": "2.0", "id": question.message()["id"], "result": because(why) });
     assert_eq!(other.post(&answer("stolen")).await.status, 202);
     assert_eq!(other.get(Some(question.id())).await.status, 400);
@@ -384,6 +368,38 @@ async fn a_session_answers_its_own_runs_only() {
     assert_eq!(owner.post(&answer("own")).await.status, 202);
     calls.wait_for("end after").await;
     assert_eq!(calls.arguments("after"), [json!({ "why": "own" })]);
+}
+
+/// There is one identity so far, so the other's runs are made in the file.
+#[tokio::test]
+async fn nobody_finds_answers_or_fetches_the_run_of_another_identity() {
+    let (backend, yaml) = asking();
+    let (mut host, calls) = host_of(backend, &yaml).await;
+    let client = TestClient::modern_with(&host.url, able());
+    let open = call_and_be_asked(&client, "asks", json!({}), 1).await.retry(&because("x"));
+    let over = call_and_be_asked(&client, "asks", json!({}), 1).await.retry(&because("x"));
+    assert_eq!(client.request("tools/call", over.clone()).await.result()["isError"], false);
+    let session = Wire::open(&host.url, REVISION, &able()).await;
+    let question = session.call(1, "asks", json!({})).await.event_of(QUESTION).await;
+    runs(&host, "waiting", 2).await;
+    host.kill().await;
+    let file = vmcp_store::rusqlite::Connection::open(host.dir().join("runs.db")).unwrap();
+    assert_eq!(file.execute("UPDATE run SET owner = randomblob(32)", []).unwrap(), 3);
+    drop(file);
+    let port = host.port();
+    let host = host.take_written().start_on(port).await;
+    calls.clear();
+    for retry in [open, over] {
+        let reply = client.request("tools/call", retry).await;
+        assert!(reply.raw.contains("it belongs to another call or client"), "{}", reply.raw);
+    }
+    let answer = json!({ "jsonrpc": "2.0", "id": question.message()["id"], "result": because("x") });
+    assert_eq!(session.post(&answer).await.status, 202);
+    assert_eq!(session.get(Some(question.id())).await.status, 400);
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
+    assert_eq!(session.post(&cancel).await.status, 202);
+    runs(&host, "waiting", 2).await;
+    assert_eq!(calls.tools(), [""; 0]);
 }
 
 #[tokio::test]
@@ -396,7 +412,7 @@ async fn a_run_that_waits_outlasts_its_component_and_its_config() {
     let file = &host.written.config;
     let text = std::fs::read_to_string(file).unwrap();
     std::fs::write(file, text.replace("tool: after", "tool: before")).unwrap();
-    let port: u16 = host.url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let port = host.port();
     let _host = host.take_written().start_on(port).await;
     let reply = asked.answer(&because("as it was")).await;
     assert_eq!(reply.result()["isError"], false, "{}", reply.raw);
@@ -409,12 +425,12 @@ async fn a_client_that_takes_its_call_back_cancels_the_run_and_one_that_is_gone_
     let (host, calls) = host_of(backend, &yaml).await;
     let client = Wire::open(&host.url, REVISION, &able()).await;
     let mut stream = client.call(7, "asks", json!({})).await;
-    stream.wait_for("elicitation/create").await;
+    stream.wait_for(QUESTION).await;
     let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 7 } });
     assert_eq!(client.post(&cancel).await.status, 202);
     runs(&host, "cancelled", 1).await;
     let mut stream = client.call(8, "asks", json!({})).await;
-    stream.wait_for("elicitation/create").await;
+    stream.wait_for(QUESTION).await;
     drop(stream);
     tokio::time::sleep(Duration::from_millis(300)).await;
     runs(&host, "waiting", 1).await;

@@ -22,7 +22,6 @@ use crate::{
     gateway::Gateway,
     parked::{Answer, StateRefusal},
     router::Caller,
-    seat::Expected,
     session::{Owner, Session},
 };
 
@@ -84,13 +83,13 @@ impl Gateway {
         loop {
             if let Some((live, expected)) = self.runs.expect(run) {
                 live.seat.answer_early(number, reply);
-                Self::let_look(expected);
+                drop(expected);
                 return Ok(true);
             }
             match self.claim(run, Some(caller)).await? {
                 Some(Rejoined::Goes(live, expected)) => {
                     live.seat.answer_early(number, reply);
-                    Self::let_look(expected);
+                    drop(expected);
                     return Ok(true);
                 }
                 Some(Rejoined::Over(_)) => return Ok(false),
@@ -99,15 +98,6 @@ impl Gateway {
                 None => sleep(HELD_PAUSE).await,
             }
         }
-    }
-
-    /// Keeps the run here until it has had the time to look at an answer.
-    fn let_look(expected: Expected) {
-        #[expect(clippy::disallowed_methods, reason = "it ends by itself, soon")]
-        tokio::spawn(async move {
-            sleep(HELD_PATIENCE).await;
-            drop(expected);
-        });
     }
 
     /// The outermost of the runs of which one asked the session this.
@@ -163,8 +153,7 @@ impl Gateway {
     pub async fn note_stream(&self, caller: &Caller, stream: u64, request: &RawJson) {
         let Some(live) = caller.run.get().and_then(|run| self.runs.find(*run)) else { return };
         let store = &self.runs.store;
-        live.is_noted_now();
-        store.note_stream(&live.head, RunStream { number: stream, request: request.clone() });
+        live.note_stream(&**store, RunStream { number: stream, request: request.clone() });
         if store.is_durable()
             && let Err(error) = store.settled(live.head.id).await
         {

@@ -5,12 +5,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmcp_core::{
     extension::{ConflictResolver, Resolution, ResolveError, ResolveRequest},
     journal::HostCall,
-    workflow::{NewRun, WorkflowDefinition},
+    workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowSource},
 };
 use vmcp_mcp::{envelope::Response, era::Revision};
 use vmcp_workflow::{
     BudgetLimits, ToolGrant,
-    runs::{RunLimits, RunStream, SqliteRuns, TimedEvent},
+    runs::{RunLimits, RunStore, RunStream, SqliteRuns, TimedEvent},
 };
 
 use super::*;
@@ -116,7 +116,7 @@ async fn waiting(store: &SqliteRuns, number: u8, owner: [u8; 32], session: &Sess
     store.begin(&head);
     let what = HostCall::Elicit { message: "Go on?".into(), schema: object(), timeout: None };
     store.append(head.id, 0, vec![TimedEvent { at: now(), event: Event::Began { call: 0, what } }]);
-    store.note_stream(&head, RunStream { number: u64::from(number), request: RawJson::of(&1) });
+    store.note_stream(head.id, RunStream { number: u64::from(number), request: RawJson::of(&1) });
     store.rest(head.id, None).await.unwrap();
     store.release(head.id);
     head

@@ -1,7 +1,9 @@
 //! `vmcp:workflow/workflow` as a [`Workflow`].
 //!
 //! A run has an instance of its own from beginning to end: of a pool while that has some, since a run may wait for a person, and
-//! hold what it has as long.
+//! hold what it has as long. After a run the next instance is made ready, while nobody waits for it.
+
+mod ready;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +13,13 @@ use vmcp_core::{
     json::RawJson,
     workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowError, WorkflowSource},
 };
-use wasmtime::UpdateDeadline;
+use wasmtime::{Store, UpdateDeadline};
 
+use self::ready::Ready;
+pub(crate) use self::ready::{Place, ReadyInstances};
 use crate::{
-    bindings::workflow::{WorkflowExportIndices, exports::vmcp::workflow::workflow as wit},
-    call::{Callee, new_store},
+    bindings::workflow::{WorkflowExport, WorkflowExportIndices, exports::vmcp::workflow::workflow as wit},
+    call::{CallState, Callee},
     error::PluginError,
     imports::workflow::{RunState, WorkflowState},
     sequencer::{RunClock, Sequencer},
@@ -36,12 +40,21 @@ pub(crate) struct ComponentWorkflow {
     pub(crate) source: WorkflowSource,
     /// Whether it imports what tells of progress: a component without a use for it does not.
     pub(crate) reports_progress: bool,
+    /// By which its instance that is ready is known.
+    pub(crate) place: Place,
 }
 
 /// The component on one engine.
 pub(crate) struct Runnable {
     pub(crate) callee: Callee,
     pub(crate) indices: WorkflowExportIndices,
+}
+
+impl Runnable {
+    async fn instantiate(&self, store: &mut Store<CallState>) -> wasmtime::Result<WorkflowExport> {
+        let instance = self.callee.instance.instantiate_async(&mut *store).await?;
+        self.indices.load(store, &instance)
+    }
 }
 
 impl Workflow for ComponentWorkflow {
@@ -79,15 +92,14 @@ impl ComponentWorkflow {
         WorkflowState { run, document: self.source.document.clone() }
     }
 
-    async fn run_once(&self, run: NewRun) -> Result<Result<String, wit::WorkflowError>, WorkflowError> {
+    async fn run_once(self: &Arc<Self>, run: NewRun) -> Result<Result<String, wit::WorkflowError>, WorkflowError> {
         let NewRun { arguments, world, recorder, past } = run;
         let (sequencer, hand_over) = Sequencer::new(recorder, past, world.is_none());
-        let clock = Arc::new(RunClock::new(self.plain.callee.allowance.running_time));
-        // Dropped after the store: the instance must be back in the pool before its slot is free.
-        let slot = self.plain.callee.engine.workflow_slots.clone().try_acquire_owned().ok();
-        let Runnable { callee, indices } = self.pooled.as_ref().filter(|_| slot.is_some()).unwrap_or(&self.plain);
-        let mut store = new_store(callee, Some(self.state(Some(RunState { world, sequencer }))));
+        let mut ready = self.place.take().unwrap_or_else(|| self.begin());
+        let Ready { store, exports, is_pooled, .. } = &mut ready;
+        store.data_mut().workflow = Some(self.state(Some(RunState { world, sequencer })));
         let log = store.data().log.clone();
+        let clock = Arc::new(RunClock::new(self.plain.callee.allowance.running_time));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback({
             let clock = clock.clone();
@@ -97,15 +109,21 @@ impl ComponentWorkflow {
             }
         });
         let (config, arguments) = (self.source.config.to_string(), arguments.as_str().to_owned());
+        let runnable = self.runnable(*is_pooled);
         let run = async {
-            let instance = callee.instance.instantiate_async(&mut store).await?;
-            let workflow = indices.load(&mut store, &instance)?;
+            let exports = match exports.take() {
+                Some(exports) => exports,
+                None => runnable.instantiate(store).await?,
+            };
             let run = async |accessor: &wasmtime::component::Accessor<_>| {
-                workflow.vmcp_workflow_workflow().call_run(accessor, config, arguments).await
+                exports.vmcp_workflow_workflow().call_run(accessor, config, arguments).await
             };
             store.run_concurrent(run).await?
         };
         let answer = hand_over.drive(run, &clock, &self.plain.callee.engine.ticker).await;
+        if answer.is_ok() {
+            self.make_ready(ready);
+        }
         answer.map_err(|error| match error.downcast_ref::<Divergence>() {
             Some(divergence) => {
                 WorkflowError::Diverged { workflow: self.label.clone(), divergence: divergence.clone() }

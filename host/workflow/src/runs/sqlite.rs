@@ -188,14 +188,11 @@ impl RunStore for SqliteRuns {
         });
     }
 
-    fn note_stream(&self, run: &Arc<RunHead>, stream: RunStream) {
-        let (run, holder) = (run.clone(), self.holder.clone());
-        self.writer.write(run.id, move |transaction| {
-            // One that never rested may not have been written yet.
-            insert(transaction, &run, RunState::Running, Some(&holder.name))?;
+    fn note_stream(&self, run: RunId, stream: RunStream) {
+        self.writer.write(run, move |transaction| {
             let RunStream { number, request } = stream;
             let sql = "UPDATE run SET stream = ?2, request = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute(params![run.id.0, row::bits(number), request.as_str()]).map(drop)
+            transaction.prepare_cached(sql)?.execute(params![run.0, row::bits(number), request.as_str()]).map(drop)
         });
     }
 

@@ -5,7 +5,6 @@ use std::{rc::Rc, time::Duration};
 use super::{Run, RunError};
 use crate::{
     duration,
-    pool::within,
     step::{Call, Failure, Outcome, Step},
     template::TemplateValue,
     world::{Level, World},
@@ -23,7 +22,7 @@ pub(super) struct Undo {
 impl<W: World> Run<'_, W> {
     /// Notes that `step` has completed, in case the run fails later.
     pub(crate) fn can_undo(&self, step: &Step, call: &Rc<Call>, context: &TemplateValue, outcome: &Outcome) {
-        let context = self.facts.with_steps(context, [(step, outcome)].into_iter(), "failed", self.world.now_millis());
+        let context = self.facts.with_steps(context, [(step, outcome)].into_iter(), "failed", self.time.now());
         let undo = Undo { id: step.id.clone(), call: Rc::clone(call), context, timeout: step.timeout };
         self.undo.borrow_mut().push(undo);
     }
@@ -35,7 +34,7 @@ impl<W: World> Run<'_, W> {
         for Undo { id, call, context, timeout } in steps.into_iter().rev() {
             let attempt = async { call.once(self, call.arguments(self, &context)?, Some(timeout)).await };
             let late = || Err(Failure::lasting(format!("timed out after {}", duration::print(timeout))));
-            match within(self.world, timeout, attempt).await.unwrap_or_else(late) {
+            match self.time.within(timeout, attempt).await.unwrap_or_else(late) {
                 Ok(_) => {
                     self.world.log(Level::Debug, &format!("step `{id}` undone"));
                     undone.push(id);

@@ -40,7 +40,9 @@ impl Call {
         context: &TemplateValue,
     ) -> Result<Map<String, Value>, Failure> {
         let arguments = self.arguments.expand(context).map_err(Failure::lasting)?;
-        let Some(schema) = run.schema(&self.tool) else { return Ok(arguments) };
+        // Only texts are given types.
+        let schema = if self.arguments.have_texts() { run.schema(&self.tool) } else { None };
+        let Some(schema) = schema else { return Ok(arguments) };
         match coerce(Value::Object(arguments), &schema) {
             Value::Object(typed) => Ok(typed),
             _ => Err(Failure::lasting(format!("{}: its schema does not ask for an object", self.what))),

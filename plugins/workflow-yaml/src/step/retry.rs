@@ -7,6 +7,7 @@ use crate::{
     document::{ErrorAction, ErrorHandling, time_or},
     duration,
     problem::{Place, Problems},
+    run::Run,
     world::{Level, World},
 };
 
@@ -49,24 +50,24 @@ impl OnError {
     pub(super) async fn attempt<T, W: World>(
         &self,
         step: &str,
-        world: &W,
+        run: &Run<'_, W>,
         attempt: impl AsyncFn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let started = world.now_millis();
+        let started = run.time.now();
         let mut wait = self.delay;
         for retry in 1..=self.retries {
             let failure = match attempt().await {
                 Err(failure) if failure.kind == FailureKind::Passing => failure,
                 ended => return ended,
             };
-            let spread = wait.mul_f64(1.0 - JITTER + 2.0 * JITTER * world.random());
-            let elapsed = Duration::from_millis(world.now_millis().saturating_sub(started));
+            let spread = wait.mul_f64(1.0 - JITTER + 2.0 * JITTER * run.world.random());
+            let elapsed = Duration::from_millis(run.time.now().saturating_sub(started));
             if elapsed + spread > MAX_TOTAL {
                 return Err(failure);
             }
             let tries = format!("retry {retry} of {} in {}", self.retries, duration::print(spread));
-            world.log(Level::Info, &format!("step `{step}` failed, {tries}: {}", failure.message));
-            world.sleep(spread).await;
+            run.world.log(Level::Info, &format!("step `{step}` failed, {tries}: {}", failure.message));
+            run.world.sleep(spread).await;
             wait = wait.mul_f64(GROWTH).min(self.delay.mul_f64(MAX_GROWTH));
         }
         attempt().await

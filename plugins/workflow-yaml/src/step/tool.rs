@@ -65,7 +65,7 @@ impl ToolStep {
     ) -> Result<Outcome, Failure> {
         let arguments = self.call.arguments(run, context)?;
         let attempt = async || self.call.once(run, arguments.clone(), step.own_timeout).await;
-        let result = step.on_error.attempt(&step.id, run.world, attempt).await?;
+        let result = step.on_error.attempt(&step.id, run, attempt).await?;
         let outcome = Outcome::new(Status::Completed, content::output(&result), result.get("content"), None);
         if let Some(undo) = &self.undo {
             run.can_undo(step, undo, context, &outcome);

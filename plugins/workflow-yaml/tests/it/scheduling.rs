@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{FakeWorld, ms, steps, text};
+use crate::world::{FakeWorld, What, ms, steps, text};
 
 fn step(id: &str, depends_on: &[&str]) -> Value {
     json!({"id": id, "tool": id, "dependsOn": depends_on})
@@ -72,6 +72,34 @@ fn a_workflow_ends_when_its_time_is_up() {
     let error = world.run(&document, json!({})).unwrap_err();
     assert_eq!(error.to_string(), "the workflow timed out after 2s, while these steps were under way: `b`");
     assert_eq!((world.now(), world.cancelled()), (ms(2000), vec!["b".to_owned()]));
+}
+
+#[test]
+fn one_sleep_stands_for_the_deadlines_of_all_steps() {
+    let world = world(&[("a", 100), ("b", 200), ("c", 100)]);
+    let limited = |id: &str, timeout: &str, depends_on: &[&str]| json!({"id": id, "tool": id, "timeout": timeout, "dependsOn": depends_on});
+    let all = json!([limited("a", "1s", &[]), limited("b", "10s", &[]), limited("c", "10s", &["a", "b"])]);
+    world.run(&steps(all), json!({})).unwrap();
+    assert_eq!(*world.sleeps.borrow(), [(ms(0), ms(1000))]);
+}
+
+#[test]
+fn each_deadline_is_kept_whichever_comes_first() {
+    let world = world(&[("a", 5000), ("b", 5000), ("c", 5000)]);
+    let limited = |id: &str, timeout: &str, depends_on: &[&str]| {
+        let on_error = json!({"action": "continue"});
+        json!({"id": id, "tool": id, "timeout": timeout, "dependsOn": depends_on, "onError": on_error})
+    };
+    let all = json!([limited("a", "300ms", &[]), limited("b", "100ms", &[]), limited("c", "50ms", &["b"])]);
+    world.run(&steps(all), json!({})).unwrap();
+    let ends = world
+        .events
+        .borrow()
+        .iter()
+        .filter(|event| event.what == What::Cancelled)
+        .map(|event| (event.at, event.tool.clone()))
+        .collect::<Vec<_>>();
+    assert_eq!(ends, [(ms(100), "b".to_owned()), (ms(150), "c".to_owned()), (ms(300), "a".to_owned())]);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) struct FakeWorld {
     pub(crate) questions: RefCell<Vec<(String, Value, Duration)>>,
     /// Of all calls.
     pub(crate) timeouts: RefCell<Vec<Option<Duration>>>,
+    /// When each sleep began and how long it was to be.
+    pub(crate) sleeps: RefCell<Vec<(Duration, Duration)>>,
     pub(crate) progress: RefCell<Vec<String>>,
     pub(crate) logged: RefCell<Vec<(Level, String)>>,
     /// What `random` gives; the middle is no jitter.
@@ -200,6 +202,7 @@ impl World for FakeWorld {
     }
 
     async fn sleep(&self, time: Duration) {
+        self.sleeps.borrow_mut().push((self.now(), time));
         self.pass(time).await;
     }
 

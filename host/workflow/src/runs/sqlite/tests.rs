@@ -83,13 +83,14 @@ async fn runs_within_a_run_are_found_by_their_calls_and_end_with_it() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_never_written_can_end_and_be_found_by_its_stream() {
+async fn a_run_that_was_never_written_can_end_and_another_is_found_by_its_stream() {
     let store = SqliteRuns::in_memory(RunLimits::default()).unwrap();
     let (one, two) = (head(1, None), head(2, None));
     store.end(&one, Ending::Completed, result());
     assert_eq!(store.find(one.id).await.unwrap().unwrap().result, Some(result()));
     let stream = RunStream { number: u64::MAX, request: RawJson::of(&"id") };
-    store.note_stream(&two, stream.clone());
+    store.begin(&two);
+    store.note_stream(two.id, stream.clone());
     let of_session = store.of_session("session 2").await.unwrap();
     assert_eq!((of_session.len(), of_session[0].stream.clone()), (1, Some(stream)));
     assert_eq!(store.list().await.unwrap().len(), 2);
