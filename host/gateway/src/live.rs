@@ -82,11 +82,22 @@ impl Live {
 
     /// From now on it goes on by itself.
     pub(crate) fn go_on_alone(&self) {
-        let Some(driver) = self.driver().future.take() else { return };
+        let (driver, waker) = {
+            let mut driver = self.driver();
+            (driver.future.take(), driver.waker.take())
+        };
+        let Some(driver) = driver else { return };
         #[expect(clippy::disallowed_methods, reason = "it ends with its run, or is aborted by whoever cancels that")]
-        let task = tokio::spawn(driver);
-        // It comes to this once.
-        let _ = self.task.set(task.abort_handle());
+        let task = tokio::spawn(driver).abort_handle();
+        // It comes to this once; who aborts it meanwhile sees the one or the other.
+        let _ = self.task.set(task.clone());
+        if self.driver().is_aborted {
+            task.abort();
+        }
+        // Who made it go on before only waits from now on.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Lets it go on a bit; false when it does so by itself, or has ended.
@@ -135,14 +146,21 @@ impl Live {
     pub(crate) fn note_stream(&self, store: &dyn RunStore, stream: RunStream) {
         match self.log.get() {
             Some(log) => log.note_stream(stream),
-            // It was taken from there.
+            // It was claimed from the store, which knows it.
             None => store.note_stream(self.head.id, stream),
         }
     }
 
     /// It is at rest from now on, or not.
     pub(crate) fn set_rests(&self, rests: bool) {
-        self.standing.send_replace(if rests { Standing::Rests } else { Standing::Works });
+        self.standing.send_if_modified(|standing| {
+            // Who cancelled it may have been quicker.
+            let is_under_way = !matches!(standing, Standing::Over(_));
+            if is_under_way {
+                *standing = if rests { Standing::Rests } else { Standing::Works };
+            }
+            is_under_way
+        });
     }
 
     pub(crate) fn is_over_with(&self, result: RawJson) {

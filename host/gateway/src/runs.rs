@@ -106,9 +106,10 @@ impl Gateway {
         let may_return = matches!(&caller.client, Client::Legacy(session) if session.is_listed());
         let seated =
             live.seat.take(events, token, answers).then(|| Seated::new(self.shared(), live.clone(), may_return));
-        drop(expected);
+        // Who finds the place taken waits for the end of the run all the same, which is not laid aside meanwhile.
+        let waits_too = expected.filter(|_| seated.is_none());
         async move {
-            // Who finds the place taken waits for the end of the run all the same.
+            let _waits_too = waits_too;
             live.answer(seated.is_some()).await
         }
     }

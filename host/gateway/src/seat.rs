@@ -28,7 +28,7 @@ pub(crate) struct Seat {
     guest: watch::Sender<Option<Guest>>,
     /// Clients that are about to sit down.
     expected: AtomicU32,
-    /// Whether an answer came since somebody wanted to lay the run aside last: it may not have looked at that yet.
+    /// Whether answers came since somebody wanted to lay the run aside last.
     has_news: AtomicBool,
     /// Answers that came before their questions were put again, by the numbers of those.
     early: Mutex<HashMap<u64, Reply>>,
@@ -66,6 +66,7 @@ impl Seat {
             is_free
         });
         if taken {
+            self.has_news.fetch_or(!answers.is_empty(), Ordering::Release);
             self.early.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
             self.came.notify_waiters();
         }
@@ -75,7 +76,7 @@ impl Seat {
     /// An answer that comes before its question is put again, or to one that was put to somebody who is gone.
     pub(crate) fn answer_early(&self, number: u64, reply: Reply) {
         self.early.lock().unwrap_or_else(PoisonError::into_inner).insert(number, reply);
-        self.has_news.store(true, Ordering::Relaxed);
+        self.has_news.store(true, Ordering::Release);
         self.came.notify_waiters();
     }
 
@@ -93,10 +94,14 @@ impl Seat {
         Expected(self.clone())
     }
 
-    /// Whether nobody is there or about to come, and nothing came that the run may not have seen; the next to ask is told of
-    /// such no more.
+    /// Whether nobody is there or about to come.
     pub(crate) fn is_deserted(&self) -> bool {
-        self.is_free() && self.expected.load(Ordering::Relaxed) == 0 && !self.has_news.swap(false, Ordering::Relaxed)
+        self.is_free() && self.expected.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether answers came since this was asked last: the run may not have seen them yet.
+    pub(crate) fn take_news(&self) -> bool {
+        self.has_news.swap(false, Ordering::AcqRel)
     }
 
     /// Returns once nobody sits there.
@@ -201,7 +206,7 @@ pub(crate) struct Expected(Arc<Seat>);
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.0.expected.fetch_sub(1, Ordering::Relaxed);
+        self.0.expected.fetch_sub(1, Ordering::Release);
     }
 }
 

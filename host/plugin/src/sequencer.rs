@@ -260,47 +260,52 @@ impl HandOver {
         clock: &RunClock,
         ticker: &Ticker,
     ) -> wasmtime::Result<R> {
-        // A budget of the runtime that is used up must not look as if the component waited.
-        let mut run = pin!(tokio::task::unconstrained(run));
+        let mut run = pin!(run);
         let _over = Over(self.track.clone());
-        let gate = Arc::new(Gate::default());
-        let waker = Waker::from(gate.clone());
-        poll_fn(|outer| {
-            gate.open(outer);
-            let context = &mut Context::from_waker(&waker);
+        let (guest, calls) = (Gate::woken(), Gate::woken());
+        let (guest_waker, calls_waker) = (Waker::from(guest.clone()), Waker::from(calls.clone()));
+        let driven = poll_fn(|context| {
+            guest.open(context);
+            calls.open(context);
             loop {
-                let polled = {
-                    let _ticking = ticker.run();
-                    clock.start();
-                    let polled = run.as_mut().poll(context);
-                    clock.stop();
-                    polled
-                };
-                if let Some(divergence) = lock(&self.track).divergence.take() {
-                    return Poll::Ready(Err(wasmtime::Error::new(divergence)));
-                }
-                if let Poll::Ready(result) = polled {
-                    return Poll::Ready(self.at_its_end(result));
-                }
-                if clock.take_yield() {
-                    self.go_on_elsewhere();
-                    if gate.close() {
-                        outer.waker().wake_by_ref();
+                while guest.take_woken() {
+                    let polled = {
+                        let _ticking = ticker.run();
+                        clock.start();
+                        let polled = run.as_mut().poll(&mut Context::from_waker(&guest_waker));
+                        clock.stop();
+                        polled
+                    };
+                    if let Some(divergence) = lock(&self.track).divergence.take() {
+                        return Poll::Ready(Err(wasmtime::Error::new(divergence)));
                     }
-                    return Poll::Pending;
+                    if let Poll::Ready(result) = polled {
+                        return Poll::Ready(self.at_its_end(result));
+                    }
+                    if clock.take_yield() {
+                        self.go_on_elsewhere();
+                        // It is in the middle of something, whoever polls next.
+                        guest.note();
+                        guest.close();
+                        calls.close();
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
-                if gate.take_woken() {
-                    continue;
-                }
-                match self.next(context) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Pending if gate.close() => gate.open(outer),
-                    Poll::Pending => return Poll::Pending,
+                calls.take_woken();
+                match self.next(&mut Context::from_waker(&calls_waker)) {
+                    Poll::Ready(Ok(())) => guest.note(),
                     Poll::Ready(Err(divergence)) => return Poll::Ready(Err(wasmtime::Error::new(divergence))),
+                    Poll::Pending if guest.close() | calls.close() => {
+                        guest.open(context);
+                        calls.open(context);
+                    }
+                    Poll::Pending => return Poll::Pending,
                 }
             }
-        })
-        .await
+        });
+        // A budget of the runtime that is used up must not look as if the component waited; it is interrupted at ticks.
+        tokio::task::unconstrained(driven).await
     }
 
     /// Hands over the next outcome, of the past as long as there is some.
@@ -378,37 +383,42 @@ impl Drop for Over {
     }
 }
 
-/// Hands the wakes of a run on to the task that polls it; not while that is at it, when it is enough to note them. A task that
-/// is woken while it runs is run once more, by another thread perhaps, and a set of futures wakes its task whenever it has
-/// polled them all.
-#[derive(Default)]
+/// Hands wakes on to the task that polls; not while it does, when it is enough to note them. A task that is woken while it runs
+/// is run once more, by another thread perhaps, and a set of futures wakes its task whenever it has polled them all.
 struct Gate {
     state: AtomicU8,
     outer: AtomicWaker,
 }
 
-/// Nobody polls: wakes are handed on.
-const CLOSED: u8 = 0;
 /// It is polled.
 const OPEN: u8 = 1;
-/// It was woken while it was polled, and has more to do.
+/// There was a wake that nobody has looked at.
 const WOKEN: u8 = 2;
 
 impl Gate {
+    fn woken() -> Arc<Self> {
+        Arc::new(Self { state: AtomicU8::new(WOKEN), outer: AtomicWaker::new() })
+    }
+
     /// The polling begins, with `context`.
     fn open(&self, context: &Context<'_>) {
         self.outer.register(context.waker());
-        self.state.store(OPEN, Ordering::Release);
+        self.state.fetch_or(OPEN, Ordering::AcqRel);
     }
 
-    /// Whether it was woken since the last look.
+    /// There is something to look at.
+    fn note(&self) {
+        self.state.fetch_or(WOKEN, Ordering::AcqRel);
+    }
+
+    /// Whether it was woken since this was asked last.
     fn take_woken(&self) -> bool {
-        self.state.compare_exchange(WOKEN, OPEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.state.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
     }
 
-    /// The polling is over; whether it was woken since the last look, which nobody hears of otherwise.
+    /// The polling is over. If it was woken meanwhile, nobody else hears of that.
     fn close(&self) -> bool {
-        self.state.swap(CLOSED, Ordering::AcqRel) == WOKEN
+        self.state.fetch_and(!OPEN, Ordering::AcqRel) & WOKEN != 0
     }
 }
 
@@ -418,8 +428,8 @@ impl Wake for Gate {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let noted = self.state.compare_exchange(OPEN, WOKEN, Ordering::AcqRel, Ordering::Acquire);
-        if noted == Err(CLOSED) {
+        // Who is awake already need not be woken.
+        if self.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
             self.outer.wake();
         }
     }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -123,6 +123,8 @@ pub struct Run {
     outside: Arc<dyn Outside>,
     log: Arc<RunLog>,
     unfinished: Unfinished,
+    /// The time at which this process had it first; it goes on evenly from there, whoever sets the clock of the machine.
+    clock: (u64, Instant),
     /// Calls that have ended, which stand in for the progress of a workflow that reports none.
     ended: Option<Arc<AtomicU32>>,
 }
@@ -138,7 +140,8 @@ impl Run {
     ) -> Self {
         let Composite { name, grant, workflow, .. } = composite;
         let ended = (!workflow.reports_progress()).then(Arc::default);
-        Self { label: name.clone(), grant: grant.clone(), budget, outside, log, unfinished, ended }
+        let clock = (now(), Instant::now());
+        Self { label: name.clone(), grant: grant.clone(), budget, outside, log, unfinished, clock, ended }
     }
 
     fn admitted(&self, name: &str) -> Result<Arc<Entry>, ToolCallError> {
@@ -327,7 +330,8 @@ impl World for Run {
     }
 
     fn now(&self) -> u64 {
-        now()
+        let (began, since) = self.clock;
+        began.saturating_add(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     fn random(&self) -> u64 {

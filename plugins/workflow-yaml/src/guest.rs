@@ -38,6 +38,7 @@ struct Interpreter {
 impl Interpreter {
     /// The document compiled, or all that is wrong with it. The config is what templates read as `.config`.
     fn compile(&self) -> Result<Workflow, Vec<ConfigProblem>> {
+        // It is the first thing that an instance does; the allocator keeps what was given back.
         drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP)));
         let mut document: Value = serde_json::from_str(&document())
             .map_err(|error| vec![ConfigProblem::new("", format!("there is no document to interpret: {error}"))])?;

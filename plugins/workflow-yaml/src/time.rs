@@ -12,6 +12,10 @@ use std::{
 
 use crate::world::World;
 
+/// How much too early an alarm may be, in milliseconds. To keep it costs less than to set one for each step, but a run that is
+/// laid aside would be taken up for it.
+const EARLY: u64 = 60_000;
+
 pub(crate) struct RunTime<'w, W> {
     world: &'w W,
     /// What the clock said since the run went on last, in milliseconds since 1970.
@@ -39,16 +43,19 @@ impl<'w, W: World> RunTime<'w, W> {
         let mut alarm: Option<Alarm> = None;
         poll_fn(|context| {
             loop {
-                self.now.set(None);
                 if let Poll::Ready(result) = run.as_mut().poll(context) {
                     return Poll::Ready(result);
                 }
-                let Some((first, _)) = self.deadlines.borrow().first().copied() else { return Poll::Pending };
-                // One that comes too early costs less than one per step: the next is set when it comes.
-                if alarm.as_ref().is_none_or(|alarm| alarm.at > first) {
+                let Some((first, _)) = self.deadlines.borrow().first().copied() else {
+                    self.now.set(None);
+                    return Poll::Pending;
+                };
+                if alarm.as_ref().is_none_or(|alarm| alarm.at > first || first - alarm.at > EARLY) {
                     let left = Duration::from_millis(first.saturating_sub(self.now()));
                     alarm = Some(Alarm { at: first, sleep: Box::pin(self.world.sleep(left)) });
                 }
+                // Whatever comes next comes later.
+                self.now.set(None);
                 let ringing = alarm.take_if(|alarm| alarm.sleep.as_mut().poll(context).is_ready());
                 let Some(Alarm { at, .. }) = ringing else { return Poll::Pending };
                 let mut deadlines = self.deadlines.borrow_mut();

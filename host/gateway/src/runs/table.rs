@@ -37,7 +37,7 @@ pub(crate) struct Runs {
     pub(super) revive: Arc<Revive>,
     /// Those that it has, by their ids.
     lives: Mutex<HashMap<RunId, Arc<Live>>>,
-    /// Fires when one was laid aside that wants to go on at some time.
+    /// Fires when one was laid aside: it may want to go on at some time.
     pub(super) laid_aside: Notify,
     /// What ends now ends with the process, and goes on in the next.
     is_stopping: AtomicBool,
@@ -119,7 +119,7 @@ impl Runs {
     /// Gives the run up to whoever comes for it, unless its client has come back.
     pub(super) fn lay_aside(&self, live: &Arc<Live>) -> bool {
         let mut lives = self.lives();
-        if !live.seat.is_deserted() {
+        if !live.seat.is_deserted() || live.seat.take_news() {
             return false;
         }
         if lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live)) {
@@ -134,7 +134,7 @@ impl Runs {
 
     /// Notes how a run ended: where it is kept, or else among the last ones.
     ///
-    /// - `unwritten`: see [`RunLog::unwritten`]
+    /// - `unwritten`: see [`RunLog::unwritten`](vmcp_workflow::RunLog::unwritten)
     pub(super) fn end(&self, head: &Arc<RunHead>, unwritten: Option<u64>, ending: Ending, result: RawJson) {
         let Some(told) = unwritten else { return self.store.end(head, ending, result) };
         let mut recent = self.recent();

@@ -13,15 +13,18 @@ use vmcp_core::{
     json::RawJson,
     workflow::{NewRun, Workflow, WorkflowDefinition, WorkflowError, WorkflowSource},
 };
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::UpdateDeadline;
 
 use self::ready::Ready;
 pub(crate) use self::ready::{Place, ReadyInstances};
 use crate::{
-    bindings::workflow::{WorkflowExport, WorkflowExportIndices, exports::vmcp::workflow::workflow as wit},
-    call::{CallState, Callee},
+    bindings::workflow::{WorkflowExportIndices, exports::vmcp::workflow::workflow as wit},
+    call::Callee,
     error::PluginError,
-    imports::workflow::{RunState, WorkflowState},
+    imports::{
+        log::CallLog,
+        workflow::{RunState, WorkflowState},
+    },
     sequencer::{RunClock, Sequencer},
 };
 
@@ -48,13 +51,6 @@ pub(crate) struct ComponentWorkflow {
 pub(crate) struct Runnable {
     pub(crate) callee: Callee,
     pub(crate) indices: WorkflowExportIndices,
-}
-
-impl Runnable {
-    async fn instantiate(&self, store: &mut Store<CallState>) -> wasmtime::Result<WorkflowExport> {
-        let instance = self.callee.instance.instantiate_async(&mut *store).await?;
-        self.indices.load(store, &instance)
-    }
 }
 
 impl Workflow for ComponentWorkflow {
@@ -97,8 +93,9 @@ impl ComponentWorkflow {
         let (sequencer, hand_over) = Sequencer::new(recorder, past, world.is_none());
         let mut ready = self.place.take().unwrap_or_else(|| self.begin());
         let Ready { store, exports, is_pooled, .. } = &mut ready;
-        store.data_mut().workflow = Some(self.state(Some(RunState { world, sequencer })));
-        let log = store.data().log.clone();
+        // What it said before was not of this run.
+        let log = Arc::new(CallLog::new(self.plain.callee.name.clone()));
+        store.data_mut().log = log.clone();
         let clock = Arc::new(RunClock::new(self.plain.callee.allowance.running_time));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback({
@@ -109,12 +106,12 @@ impl ComponentWorkflow {
             }
         });
         let (config, arguments) = (self.source.config.to_string(), arguments.as_str().to_owned());
-        let runnable = self.runnable(*is_pooled);
         let run = async {
             let exports = match exports.take() {
                 Some(exports) => exports,
-                None => runnable.instantiate(store).await?,
+                None => self.instantiate(*is_pooled, store).await?,
             };
+            store.data_mut().workflow = Some(self.state(Some(RunState { world, sequencer })));
             let run = async |accessor: &wasmtime::component::Accessor<_>| {
                 exports.vmcp_workflow_workflow().call_run(accessor, config, arguments).await
             };

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -24,7 +24,7 @@ const MAX_READY: usize = 8;
 /// Ticks within which one is made ready: an order more than an interpreter takes.
 const MAX_TICKS: u32 = 10;
 
-/// An instance before its run, or only the store that it will have.
+/// An instance, or only the store that it will have.
 pub(super) struct Ready {
     // In the order in which they are dropped: the instance must be back in the pool before its slot is free.
     pub(super) store: Store<CallState>,
@@ -38,7 +38,7 @@ pub(super) struct Ready {
 #[derive(Default)]
 pub(crate) struct ReadyInstances {
     list: Mutex<VecDeque<(u64, Ready)>>,
-    last_place: AtomicU64,
+    next_place: AtomicU64,
 }
 
 impl ReadyInstances {
@@ -51,11 +51,14 @@ impl ReadyInstances {
 pub(crate) struct Place {
     all: Arc<ReadyInstances>,
     number: u64,
+    /// One is being made ready; or none ever can be.
+    is_closed: AtomicBool,
 }
 
 impl Place {
     pub(crate) fn new(all: &Arc<ReadyInstances>) -> Self {
-        Self { all: all.clone(), number: all.last_place.fetch_add(1, Ordering::Relaxed) }
+        let number = all.next_place.fetch_add(1, Ordering::Relaxed);
+        Self { all: all.clone(), number, is_closed: AtomicBool::default() }
     }
 
     pub(super) fn take(&self) -> Option<Ready> {
@@ -64,7 +67,7 @@ impl Place {
         list.remove(at).map(|(_, ready)| ready)
     }
 
-    fn is_taken(&self) -> bool {
+    fn is_filled(&self) -> bool {
         self.all.lock().iter().any(|(number, _)| *number == self.number)
     }
 
@@ -91,6 +94,23 @@ impl ComponentWorkflow {
         self.pooled.as_ref().filter(|_| is_pooled).unwrap_or(&self.plain)
     }
 
+    /// An instance that is to run. An interpreter knows its document by then, whether it was made before its run or for it:
+    /// what a component does may depend on where things lie in its memory, and a run is told again on another instance.
+    pub(super) async fn instantiate(
+        &self,
+        is_pooled: bool,
+        store: &mut Store<CallState>,
+    ) -> wasmtime::Result<WorkflowExport> {
+        let Runnable { callee, indices } = self.runnable(is_pooled);
+        let instance = callee.instance.instantiate_async(&mut *store).await?;
+        let exports = indices.load(&mut *store, &instance)?;
+        if self.source.document.is_some() {
+            // What it says was heard when it was loaded.
+            let _ = exports.vmcp_workflow_workflow().call_define(store, &self.source.config.to_string()).await?;
+        }
+        Ok(exports)
+    }
+
     /// A store for an instance.
     pub(super) fn begin(&self) -> Ready {
         let slots = &self.plain.callee.engine.workflow_slots;
@@ -100,32 +120,43 @@ impl ComponentWorkflow {
         Ready { store, exports: None, is_pooled, _slot: slot }
     }
 
-    /// Makes the next instance ready, in the place of one that has had its run; after the client has its result.
+    /// Makes the next instance ready, in the place of one that has had its run.
     pub(super) fn make_ready(self: &Arc<Self>, used: Ready) {
+        // A component with WASI may wait for something.
+        if self.plain.callee.with_wasi || self.place.is_closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let workflow = self.clone();
-        // The task begins when this one waits: its answer is on the way then.
-        #[expect(clippy::disallowed_methods, reason = "it is short, and nobody waits for it")]
+        // By way of a task, for the answer to be on its way first; another thread does it, since it computes.
+        #[expect(clippy::disallowed_methods, reason = "it ends by itself, soon, and nobody waits for it")]
         tokio::spawn(async move {
             tokio::task::spawn_blocking(move || {
                 drop(used);
-                workflow.fill_place();
+                if workflow.fill_place() {
+                    workflow.place.is_closed.store(false, Ordering::Release);
+                }
             });
         });
     }
 
-    fn fill_place(&self) {
-        // A component with WASI may wait for something.
-        if self.plain.callee.with_wasi || self.place.is_taken() {
-            return;
+    /// False if it cannot be done, now or ever.
+    fn fill_place(&self) -> bool {
+        if self.place.is_filled() {
+            return true;
         }
         match self.one_more() {
-            Ok(Some(ready)) => self.place.put(ready),
-            Ok(None) => {}
-            Err(error) => tracing::debug!(workflow = self.label, "no instance is kept ready: {error:#}"),
+            Ok(ready) => {
+                ready.into_iter().for_each(|ready| self.place.put(ready));
+                true
+            }
+            Err(error) => {
+                tracing::debug!(workflow = self.label, "no instance is kept ready: {error:#}");
+                false
+            }
         }
     }
 
-    /// An instance, if the pool has one left. One of an interpreter knows its document already.
+    /// An instance, if the pool has one left.
     fn one_more(&self) -> wasmtime::Result<Option<Ready>> {
         let mut ready = self.begin();
         if !ready.is_pooled {
@@ -142,15 +173,7 @@ impl ComponentWorkflow {
             }
             Ok(UpdateDeadline::Continue(1))
         });
-        let exports = poll_once(async {
-            let exports = self.runnable(true).instantiate(store).await?;
-            if self.source.document.is_some() {
-                // What it says was heard before.
-                let _ = exports.vmcp_workflow_workflow().call_define(store, &self.source.config.to_string()).await?;
-            }
-            Ok(exports)
-        })?;
-        ready.exports = Some(exports);
+        ready.exports = Some(poll_once(self.instantiate(true, store))?);
         Ok(Some(ready))
     }
 }
