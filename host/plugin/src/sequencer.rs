@@ -284,11 +284,12 @@ impl HandOver {
                     }
                     if clock.take_yield() {
                         self.go_on_elsewhere();
-                        // It is in the middle of something, whoever polls next.
+                        // It is in the middle of something, whoever polls next; which is when others have had their turn, also
+                        // where this run is within another, whose loop would go round at once.
                         guest.note();
                         guest.close();
                         calls.close();
-                        context.waker().wake_by_ref();
+                        let _ = pin!(tokio::task::yield_now()).poll(context);
                         return Poll::Pending;
                     }
                 }
