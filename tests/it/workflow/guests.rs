@@ -1,5 +1,7 @@
 //! Workflows that are components: typed code, and code that is wrong in its own way.
 
+use std::time::Duration;
+
 use serde_json::json;
 use vmcp_tests::{FakeBackend, Mcp, TestHost, host::HostBuilder, process::workspace_dir};
 
@@ -40,6 +42,25 @@ async fn a_workflow_that_misbehaves_ends_with_an_error_and_others_go_on() {
     check("run-gives-nonsense", "", "the result is no tool result").await;
     check("run-ungranted", "", "the grant of `guest` does not cover `other`").await;
     check("run-calls-without-end", ", limits: { runningTime: 60s }", "a run may make 5000 tool calls, and has").await;
+}
+
+#[tokio::test]
+async fn those_that_compute_within_others_leave_time_for_everybody() {
+    let builder = host_with("run-loops", ", limits: { runningTime: 3s }");
+    let outer = "  - { name: outer, description: Calls, steps: [{ id: one, type: workflow, workflow: guest }] }\n";
+    let host = builder.yaml(outer).start().await;
+    let client = host.connect_modern();
+    // More than the host has threads, each within a run that has nothing to do but to wait for it.
+    let loops = futures::future::select_all((0..16).map(|_| Box::pin(client.call("outer", json!({})))));
+    let honest = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        client.call("honest", json!({})).await
+    };
+    tokio::select! {
+        biased;
+        (ended, ..) = loops => panic!("a loop ended before the other call: {}", ended.raw),
+        reply = honest => assert_eq!(reply.result()["isError"], false, "{}", reply.raw),
+    }
 }
 
 #[tokio::test]
