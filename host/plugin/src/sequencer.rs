@@ -1,8 +1,9 @@
 //! Hands the results of a workflow's host calls to it one at a time, so that a run is a function of their order.
 //!
 //! The order in which results come in is not enough to repeat a run: a component is given at once what is ready when it asks, and
-//! of several results that are ready it takes first the one that was asked for first. So every call waits at first, on a task
-//! of its own; results queue up; and only when the component has nothing left to do it is handed the next one.
+//! of several results that are ready it takes first the one that was asked for first. So calls go on
+//! beside the component, on tasks of their own while it computes; results queue up; and only when it has nothing left to do it
+//! is handed the next one.
 //!
 //! All of it is taken down, and a run that has a past is told that past again: its calls are not made but compared with those
 //! that were, and it is handed their outcomes in the order of then. What was under way when the past ends is made again.

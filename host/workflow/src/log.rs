@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The journal of one run. Where runs outlive the process each event is written when it happens, and a call is made only
-/// after that; elsewhere nothing is written before the run is laid aside.
+/// after that; elsewhere nothing is written before the run is laid aside, or its client hears of it on a stream.
 pub struct RunLog {
     pub head: Arc<RunHead>,
     pub(crate) desk: Arc<Desk>,

@@ -81,18 +81,20 @@ impl Gateway {
     ) -> Result<bool, StateRefusal> {
         let deadline = Instant::now() + HELD_PATIENCE;
         loop {
-            if let Some((live, expected)) = self.runs.expect(run) {
-                live.seat.answer_early(number, reply);
-                drop(expected);
-                return Ok(true);
-            }
-            match self.claim(run, Some(caller)).await? {
-                Some(Rejoined::Goes(live, expected)) => {
+            let found = match self.runs.expect(run) {
+                Some(found) => Some(found),
+                None => match self.claim(run, Some(caller)).await? {
+                    Some(Rejoined::Goes(live, expected)) => Some((live, expected)),
+                    Some(Rejoined::Over(_)) => return Ok(false),
+                    None => None,
+                },
+            };
+            match found {
+                // It is not laid aside before the answer lies there.
+                Some((live, _expected)) => {
                     live.seat.answer_early(number, reply);
-                    drop(expected);
                     return Ok(true);
                 }
-                Some(Rejoined::Over(_)) => return Ok(false),
                 // Whoever is about to have it may be this process.
                 None if Instant::now() >= deadline => return Err(StateRefusal::Busy),
                 None => sleep(HELD_PAUSE).await,

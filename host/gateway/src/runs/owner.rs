@@ -8,13 +8,13 @@ use vmcp_core::{
     json::RawJson,
     with_cause,
 };
-use vmcp_mcp::era::Era;
 use vmcp_workflow::{
     Unfinished,
     runs::{Claim, Ending, RunRecord, RunState},
 };
 
-use crate::{authored, gateway::Gateway};
+use super::table::{BY_OWNER, cancelled};
+use crate::gateway::Gateway;
 
 /// One run, for people and scripts.
 #[derive(Clone, Debug, Serialize)]
@@ -116,7 +116,7 @@ impl Gateway {
     /// Cancels a run, or has the process cancel it that has it.
     pub async fn cancel_run(&self, run: RunId) -> Result<(), CancelError> {
         if let Some(live) = self.runs.find(run) {
-            self.runs.cancel(&live, "its owner cancelled it");
+            self.runs.cancel(&live, BY_OWNER);
             return Ok(());
         }
         let unreadable = |error| CancelError::Unreadable(with_cause(&error));
@@ -134,9 +134,7 @@ impl Gateway {
                 Ok(())
             }
             Claim::Taken(record) => {
-                let result =
-                    authored::tool_result(Era::Legacy, "the run was cancelled: its owner cancelled it", None, true);
-                self.runs.store.end(&record.head, Ending::Cancelled, result);
+                self.runs.store.end(&record.head, Ending::Cancelled, cancelled(BY_OWNER));
                 Ok(())
             }
         }

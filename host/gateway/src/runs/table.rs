@@ -27,6 +27,9 @@ use crate::{authored, live::Live, seat::Expected};
 /// Runs that ended without ever having been written, of which it is still known that they were.
 const MAX_RECENT: usize = 256;
 
+/// Why a run was cancelled that its owner did not want any more.
+pub(super) const BY_OWNER: &str = "its owner cancelled it";
+
 /// Makes the workflow of a run anew: from the tool's name, what it was made of, and the bytes of the component where that is
 /// another than the tool's present one.
 pub type Revive = dyn Fn(&str, &WorkflowSource, Option<Vec<u8>>) -> Result<Arc<dyn Workflow>, String> + Send + Sync;
@@ -70,12 +73,7 @@ impl Runs {
 
     /// Forgets a run; false when it was forgotten before.
     pub(super) fn remove(&self, live: &Arc<Live>) -> bool {
-        let mut lives = self.lives();
-        let is_there = lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live));
-        if is_there {
-            lives.remove(&live.head.id);
-        }
-        is_there
+        take_out(&mut self.lives(), live)
     }
 
     /// Ends a run that this process has.
@@ -85,7 +83,7 @@ impl Runs {
         }
         info!(composite = &*live.head.tool, run = %live.head.id, why, "workflow cancelled");
         live.abort();
-        let result = authored::tool_result(Era::Legacy, &format!("the run was cancelled: {why}"), None, true);
+        let result = cancelled(why);
         if !(self.is_stopping.load(Ordering::Relaxed) && self.store.is_durable()) {
             self.store.end(&live.head, Ending::Cancelled, result.clone());
         }
@@ -122,8 +120,7 @@ impl Runs {
         if !live.seat.is_deserted() || live.seat.take_news() {
             return false;
         }
-        if lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live)) {
-            lives.remove(&live.head.id);
+        if take_out(&mut lives, live) {
             self.store.release(live.head.id);
         }
         drop(lives);
@@ -154,4 +151,18 @@ impl Runs {
     pub(super) fn lives(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the run was there; another one of its id stays.
+fn take_out(lives: &mut HashMap<RunId, Arc<Live>>, live: &Arc<Live>) -> bool {
+    let is_there = lives.get(&live.head.id).is_some_and(|kept| Arc::ptr_eq(kept, live));
+    if is_there {
+        lives.remove(&live.head.id);
+    }
+    is_there
+}
+
+/// The result of a run that was cancelled.
+pub(super) fn cancelled(why: &str) -> RawJson {
+    authored::tool_result(Era::Legacy, &format!("the run was cancelled: {why}"), None, true)
 }

@@ -7,6 +7,7 @@ use tracing::{debug, warn};
 use vmcp_core::with_cause;
 use vmcp_workflow::{now, runs::Due};
 
+use super::table::BY_OWNER;
 use crate::gateway::Gateway;
 
 /// How often it is looked whether a run's time has come, and whether one is to be cancelled.
@@ -38,7 +39,7 @@ pub(crate) async fn keep_going(gateway: Arc<Gateway>) {
         }
         for run in store.to_cancel().await.unwrap_or_default() {
             if let Some(live) = gateway.runs.find(run) {
-                gateway.runs.cancel(&live, "its owner cancelled it");
+                gateway.runs.cancel(&live, BY_OWNER);
             }
         }
         if last_sweep.is_none_or(|at| at.elapsed() >= SWEEP_PERIOD) {
