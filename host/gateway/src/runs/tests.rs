@@ -145,8 +145,8 @@ async fn no_identity_finds_answers_or_goes_on_with_anothers_run() {
 
     assert!(gateway.earlier_request(&session, 1).await.is_some());
     assert!(gateway.answer_earlier(&session, answer(own.id)).await);
-    assert!(matches!(gateway.rejoin(own.id, &caller).await, Ok(Rejoined::Goes(..))));
-    let live = gateway.runs.find(own.id).unwrap();
+    // Nobody sits there, so it may be laid aside again at any time.
+    let Ok(Rejoined::Goes(live, _)) = gateway.rejoin(own.id, &caller).await else { panic!("it goes on") };
     assert!(live.seat.is_free());
     gateway.runs.cancel(&live, "the test is over");
 
