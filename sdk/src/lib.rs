@@ -67,6 +67,8 @@
 //! vmcp_sdk::register_ranking_strategy!(Careful);
 //! ```
 //!
+//! The crate's feature `heap`, which is on by default, is the component's allocator: a component with one of its own turns it off.
+//!
 //! The crate is compiled for `wasm32-unknown-unknown` as a `cdylib`; there is no WASI, so the component can reach nothing
 //! but the host's log. Compiled for any other target the same code is an ordinary library: `cargo test` runs its unit
 //! tests without a host, and [`log`] writes to standard error.
@@ -80,6 +82,9 @@ pub mod component;
 pub mod conflict;
 #[doc(hidden)]
 pub mod export;
+#[cfg(all(target_arch = "wasm32", feature = "heap"))]
+#[expect(unsafe_code, reason = "an allocator cannot be had without")]
+mod heap;
 pub mod log;
 pub mod ranking;
 #[cfg(feature = "workflow")]

@@ -47,7 +47,8 @@ const WORLD: &str = "vmcp:workflow/workflow";
 /// A composite tool. The implementing type is the config itself: its fields are the keys that a user writes under `config`,
 /// its JSON Schema is what the host checks them against.
 pub trait Workflow: DeserializeOwned + JsonSchema + 'static {
-    /// The tool that clients see.
+    /// The tool that clients see. The host asks when it loads the component, and of an interpreter with a document also each
+    /// instance that is to run.
     ///
     /// # Errors
     /// If there is none with this config.

@@ -24,10 +24,13 @@ struct Component {
 
 enum Source {
     /// A crate of a guest workspace.
-    Crate { workspace: &'static str, package: &'static str, feature: Option<&'static str> },
+    Crate { workspace: &'static str, package: &'static str, feature: Option<&'static str>, profile: &'static str },
     /// WebAssembly text, for what no toolchain would make.
     Text(&'static str),
 }
+
+/// The profile of what is small.
+const RELEASE: &str = "release";
 
 const COMPONENTS: &[Component] = &[
     built_in("plugins/builtin/clause-blend.wasm", "clause-blend"),
@@ -38,7 +41,10 @@ const COMPONENTS: &[Component] = &[
     built_in("plugins/builtin/rrf.wasm", "rrf"),
     built_in("plugins/builtin/smart.wasm", "smart"),
     built_in("plugins/builtin/toolhive.wasm", "toolhive"),
-    built_in("plugins/builtin/workflow-yaml.wasm", "workflow-yaml"),
+    Component {
+        wasm: "plugins/builtin/workflow-yaml.wasm",
+        source: Source::Crate { workspace: "plugins", package: "workflow-yaml", feature: None, profile: "interpreter" },
+    },
     example("examples/plugins/first-find.wasm", "first-find"),
     example("examples/plugins/server-boost.wasm", "server-boost"),
     example("examples/plugins/server-suffix.wasm", "server-suffix"),
@@ -78,11 +84,14 @@ const COMPONENTS: &[Component] = &[
 ];
 
 const fn built_in(wasm: &'static str, package: &'static str) -> Component {
-    Component { wasm, source: Source::Crate { workspace: "plugins", package, feature: None } }
+    Component { wasm, source: Source::Crate { workspace: "plugins", package, feature: None, profile: RELEASE } }
 }
 
 const fn example(wasm: &'static str, package: &'static str) -> Component {
-    Component { wasm, source: Source::Crate { workspace: "examples/plugins", package, feature: None } }
+    Component {
+        wasm,
+        source: Source::Crate { workspace: "examples/plugins", package, feature: None, profile: RELEASE },
+    }
 }
 
 const fn resolver(wasm: &'static str, feature: &'static str) -> Component {
@@ -98,7 +107,10 @@ const fn workflow(wasm: &'static str, feature: &'static str) -> Component {
 }
 
 const fn guest(wasm: &'static str, package: &'static str, feature: &'static str) -> Component {
-    Component { wasm, source: Source::Crate { workspace: "tests/guests", package, feature: Some(feature) } }
+    Component {
+        wasm,
+        source: Source::Crate { workspace: "tests/guests", package, feature: Some(feature), profile: RELEASE },
+    }
 }
 
 const fn text(wasm: &'static str, path: &'static str) -> Component {
@@ -159,13 +171,13 @@ impl Component {
     fn build(&self, shell: &Shell, cache: &Cache, toolchain: &Toolchain, locked: bool) -> Result<Vec<u8>> {
         match self.source {
             Source::Text(path) => Ok(wat::parse_file(cache.root().join(path))?),
-            Source::Crate { workspace, package, feature } => {
+            Source::Crate { workspace, package, feature, profile } => {
                 let manifest = cache.root().join(workspace).join("Cargo.toml");
                 let target = cache.dir().join("guest-target");
                 let features = feature.map(|feature| format!("--features={feature}"));
                 let locked = locked.then_some("--locked");
-                cmd!(shell, "cargo build --quiet --release --target wasm32-unknown-unknown --manifest-path {manifest}")
-                    .args(["--package", package])
+                cmd!(shell, "cargo build --quiet --target wasm32-unknown-unknown --manifest-path {manifest}")
+                    .args(["--package", package, "--profile", profile])
                     .args(features)
                     .args(locked)
                     .envs(toolchain.environment(cache.root())?)
@@ -174,7 +186,8 @@ impl Component {
                     .run()
                     .with_context(|| format!("building {}", self.wasm))?;
                 let module = format!("{}.wasm", package.replace('-', "_"));
-                let module = shell.read_binary_file(target.join("wasm32-unknown-unknown/release").join(module))?;
+                let module =
+                    shell.read_binary_file(target.join("wasm32-unknown-unknown").join(profile).join(module))?;
                 componentise(&module).with_context(|| format!("making a component of {}", self.wasm))
             }
         }

@@ -4,57 +4,76 @@
 //! A step sees the steps that it depends on, directly or not, those that the step around it sees, and no others: they are the same
 //! in every run, whichever step ends first.
 
-use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Map, Value};
 
 use crate::{
     step::{Outcome, Step},
     template::{TemplateValue, from_json, map},
+    workflow::Workflow,
+    world::World,
 };
 
 /// What stays the same during one run.
 pub(crate) struct RunFacts {
-    pub(crate) id: String,
+    /// What the steps of the workflow see before any of them is done.
+    pub(crate) start: TemplateValue,
+    /// Absent where nothing reads it: it takes asking the host.
+    about: Option<About>,
+}
+
+/// What `.workflow` says during the whole run.
+struct About {
+    id: TemplateValue,
+    start_time: TemplateValue,
     /// Milliseconds since 1970.
-    pub(crate) started: u64,
-    pub(crate) params: TemplateValue,
-    pub(crate) config: TemplateValue,
+    started: u64,
 }
 
 impl RunFacts {
-    /// What the steps of the workflow see before any of them is done.
-    pub(crate) fn start(&self) -> TemplateValue {
-        map([("params", self.params.clone()), ("vars", map([])), ("config", self.config.clone())])
+    /// - `started`: in milliseconds since 1970
+    pub(crate) fn new(workflow: &Workflow, params: Map<String, Value>, started: u64, world: &impl World) -> Self {
+        let start = if workflow.reads_context {
+            let config = from_json(&Value::Object(workflow.config.clone()));
+            map([("params", from_json(&Value::Object(params))), ("vars", map([])), ("config", config)])
+        } else {
+            TemplateValue::Nil
+        };
+        let about = || About { id: text(&random_id(world)), start_time: text(&rfc3339(started)), started };
+        Self { start, about: workflow.reads_about.then(about) }
     }
 
     /// `context` with `steps`, all at an end, beside the steps that it has.
+    ///
+    /// - `now`: in milliseconds since 1970
     pub(crate) fn with_steps<'o>(
         &self,
         context: &TemplateValue,
         steps: impl Iterator<Item = (&'o Step, &'o Outcome)>,
         status: &str,
-        now: u64,
+        now: impl FnOnce() -> u64,
     ) -> TemplateValue {
-        let steps: Vec<_> = steps.map(|(step, outcome)| (step.id.as_str(), outcome.seen.clone())).collect();
-        let before = entries(context).find(|(key, _)| *key == "steps");
-        let steps = match &before {
-            Some((_, before)) => map(entries(before).chain(steps)),
-            None => map(steps),
-        };
-        let integer = |number: u64| TemplateValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let workflow = map([
-            ("id", text(&self.id)),
-            ("duration_ms", integer(now.saturating_sub(self.started))),
-            ("step_count", integer(entries(&steps).count() as u64)),
-            ("status", text(status)),
-            ("start_time", text(&rfc3339(self.started))),
-        ]);
-        with(context, [("steps", steps), ("workflow", workflow)])
+        let mut all = entries(context).get("steps").map(entries).unwrap_or_default();
+        all.extend(steps.map(|(step, outcome)| (step.id.as_str().into(), outcome.seen().clone())));
+        let about = self.about.as_ref().map(|about| {
+            let about = map([
+                ("id", about.id.clone()),
+                ("duration_ms", integer(now().saturating_sub(about.started))),
+                ("step_count", integer(all.len() as u64)),
+                ("status", text(status)),
+                ("start_time", about.start_time.clone()),
+            ]);
+            ("workflow", about)
+        });
+        let steps = TemplateValue::Map(Arc::new(all));
+        with(context, [("steps", steps)].into_iter().chain(about))
     }
 }
 
 /// `context` as one iteration of a loop sees it.
 pub(crate) fn in_loop(context: &TemplateValue, variable: &str, item: &Value, index: usize) -> TemplateValue {
-    with(context, [("forEach", map([(variable, from_json(item)), ("index", number(index))]))])
+    with(context, [("forEach", map([(variable, from_json(item)), ("index", integer(index as u64))]))])
 }
 
 /// `context` as one round of a `while` sees it.
@@ -62,27 +81,40 @@ pub(crate) fn in_loop(context: &TemplateValue, variable: &str, item: &Value, ind
 /// - `previous`: the steps of the round before, by id
 pub(crate) fn in_round(context: &TemplateValue, index: usize, previous: &[(String, TemplateValue)]) -> TemplateValue {
     let previous = previous.iter().map(|(id, seen)| (id.as_str(), seen.clone()));
-    with(context, [("round", map([("index", number(index)), ("previous", map(previous))]))])
+    with(context, [("round", map([("index", integer(index as u64)), ("previous", map(previous))]))])
 }
 
-fn with<const N: usize>(context: &TemplateValue, more: [(&str, TemplateValue); N]) -> TemplateValue {
-    map(entries(context).chain(more))
+fn with<'k>(context: &TemplateValue, more: impl IntoIterator<Item = (&'k str, TemplateValue)>) -> TemplateValue {
+    let mut entries = entries(context);
+    entries.extend(more.into_iter().map(|(key, value)| (key.into(), value)));
+    TemplateValue::Map(Arc::new(entries))
 }
 
-fn entries(value: &TemplateValue) -> impl Iterator<Item = (&str, TemplateValue)> {
-    let entries = match value {
-        TemplateValue::Map(entries) => Some(entries),
-        _ => None,
-    };
-    entries.into_iter().flat_map(|entries| entries.iter()).map(|(key, value)| (key.as_ref(), value.clone()))
+/// The entries of a map, none of anything else. Keys and values are shared.
+fn entries(value: &TemplateValue) -> BTreeMap<Arc<str>, TemplateValue> {
+    match value {
+        TemplateValue::Map(entries) => BTreeMap::clone(entries),
+        _ => BTreeMap::new(),
+    }
 }
 
-fn number(number: usize) -> TemplateValue {
+fn integer(number: u64) -> TemplateValue {
     TemplateValue::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn text(text: &str) -> TemplateValue {
     TemplateValue::String(text.into())
+}
+
+/// A random UUID (RFC 9562, version 4).
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 times 2^32 is within u32")]
+fn random_id(world: &impl World) -> String {
+    let draw = || u128::from((world.random() * 4_294_967_296.0) as u32);
+    let bits = draw() << 96 | draw() << 64 | draw() << 32 | draw();
+    let bits = bits & !(0xf << 76) | 4 << 76;
+    let bits = bits & !(0b11 << 62) | 0b10 << 62;
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// A time in UTC, e.g. `2026-01-31T12:00:00Z`.

@@ -5,7 +5,6 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 use vmcp_sdk::{
     log,
     workflow::{
@@ -16,12 +15,6 @@ use vmcp_sdk::{
 };
 
 use crate::{CallError, Elicited, Level, Problem, Workflow, World};
-
-#[global_allocator]
-static ALLOCATOR: WasmDynamicTalc = new_wasm_dynamic_allocator();
-
-/// Memory that an instance begins with, in bytes: more than most runs need, so that it need not grow bit by bit.
-const HEAP: usize = 1 << 20;
 
 thread_local! {
     /// The document with its config, once it was compiled.
@@ -38,8 +31,6 @@ struct Interpreter {
 impl Interpreter {
     /// The document compiled, or all that is wrong with it. The config is what templates read as `.config`.
     fn compile(&self) -> Result<Workflow, Vec<ConfigProblem>> {
-        // It is the first thing that an instance does; the allocator keeps what was given back.
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP)));
         let mut document: Value = serde_json::from_str(&document())
             .map_err(|error| vec![ConfigProblem::new("", format!("there is no document to interpret: {error}"))])?;
         if !self.config.is_empty() {
@@ -102,10 +93,10 @@ impl World for Host {
     async fn call(
         &self,
         tool: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<Value, CallError> {
-        let result = tools::call_within(tool, &arguments, timeout).await;
+        let result = tools::call_within(tool, arguments, timeout).await;
         result.map(|result| result.0).map_err(|error| match error {
             tools::CallError::UnknownTool(_) => CallError::UnknownTool,
             tools::CallError::Denied(message) => CallError::Denied(message),

@@ -4,8 +4,8 @@
 //! chance. Nothing here knows where it runs: natively in tests, as a component in the host.
 //!
 //! From the outside in: `workflow` (compiled document) and `workflow::check`, `steps` (a list of them and its order), `run` (which
-//! step starts when) with `pool` and `time`, `step` and below it one file per kind, `argument`, `output` and `typing` (from text to JSON), `context`,
-//! `template` and `expression` (what templates and CEL see and do).
+//! step starts when) with `pool` and `time`, `step` and below it one file per kind, `argument`, `output` and `typing` (from text
+//! to JSON), `context`, `template` and `expression` (what templates and CEL see and do).
 
 mod argument;
 mod context;

@@ -20,7 +20,7 @@ use crate::{
     pool::Pool,
     step::{Failure, Outcome, Step},
     steps::{StepSet, Steps},
-    template::{TemplateValue, from_json},
+    template::TemplateValue,
     time::RunTime,
     workflow::Workflow,
     world::{Level, World},
@@ -49,12 +49,7 @@ pub(crate) async fn run<W: World>(
     world: &W,
 ) -> Result<Map<String, Value>, RunError> {
     let time = RunTime::new(world);
-    let facts = RunFacts {
-        id: random_id(world),
-        started: time.now(),
-        params: from_json(&Value::Object(params)),
-        config: from_json(&Value::Object(workflow.config.clone())),
-    };
+    let facts = RunFacts::new(workflow, params, time.now(), world);
     let (schemas, running, undo) = Default::default();
     let run = Run { world, time, workflow, facts, schemas, running, undo };
     run.time.keep(run.whole()).await
@@ -78,17 +73,17 @@ impl<W: World> Run<'_, W> {
     }
 
     async fn to_end(&self) -> Result<Map<String, Value>, RunError> {
-        let (steps, start) = (&self.workflow.steps, self.facts.start());
+        let steps = &self.workflow.steps;
         let failed =
             |(step, failure): (&Step, Failure)| RunError::Step { id: step.id.clone(), reason: failure.message };
-        let outcomes = self.steps(steps, &start, true).await.map_err(failed)?;
+        let outcomes = self.steps(steps, &self.facts.start, true).await.map_err(failed)?;
         match &self.workflow.output {
             Some(output) => {
                 let steps = steps.list.iter().zip(&outcomes);
-                let context = self.facts.with_steps(&start, steps, "completed", self.time.now());
+                let context = self.facts.with_steps(&self.facts.start, steps, "completed", || self.time.now());
                 output.expand(&context, self.world).map_err(|reason| RunError::Output { reason })
             }
-            None => Ok(Ended::of(steps, outcomes).output),
+            None => Ok(Ended::output_of(steps, outcomes)),
         }
     }
 
@@ -125,10 +120,14 @@ impl<W: World> Run<'_, W> {
             for index in ready.into_iter().filter(|_| !skipping).take(MAX_PARALLEL - pool.len()) {
                 started.add(StepSet::of(index));
                 let step = &list[index];
-                let seen =
-                    list.iter().zip(&outcomes).enumerate().filter(|(other, _)| ancestors[index].contains(*other));
-                let seen = seen.filter_map(|(_, (step, outcome))| Some((step, outcome.as_ref()?)));
-                let context = self.facts.with_steps(base, seen, "running", self.time.now());
+                let context = if step.reads_context {
+                    let before = list.iter().zip(&outcomes).enumerate();
+                    let before = before.filter(|(other, _)| ancestors[index].contains(*other));
+                    let before = before.filter_map(|(_, (step, outcome))| Some((step, outcome.as_ref()?)));
+                    self.facts.with_steps(base, before, "running", || self.time.now())
+                } else {
+                    TemplateValue::Nil
+                };
                 self.world.log(Level::Debug, &format!("step `{}` started", step.id));
                 pool.start(index, async move { step.run(self, &context).await });
             }
@@ -170,15 +169,4 @@ impl<W: World> Run<'_, W> {
         let steps = self.workflow.steps.list.iter().enumerate();
         steps.filter(|(index, _)| self.running.get().contains(*index)).map(|(_, step)| step.id.clone()).collect()
     }
-}
-
-/// A random UUID (RFC 9562, version 4).
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 times 2^32 is within u32")]
-fn random_id(world: &impl World) -> String {
-    let draw = || u128::from((world.random() * 4_294_967_296.0) as u32);
-    let bits = draw() << 96 | draw() << 64 | draw() << 32 | draw();
-    let bits = bits & !(0xf << 76) | 4 << 76;
-    let bits = bits & !(0b11 << 62) | 0b10 << 62;
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -52,6 +52,8 @@ pub(crate) struct Step {
     pub(crate) timeout: Duration,
     /// As declared: without it the reply of a tool may take as long as its backend allows.
     own_timeout: Option<Duration>,
+    /// Whether it, or a step inside it, looks at the context at all.
+    pub(crate) reads_context: bool,
     pub(crate) kind: Kind,
 }
 
@@ -89,7 +91,7 @@ impl Step {
             KindName::While => WhileStep::compile(&raw, &place, depth, problems).map(Kind::While),
             KindName::Transform => TransformStep::compile(&raw, &place, problems).map(Kind::Transform),
         }?;
-        Some(Self {
+        let mut step = Self {
             id: raw.id,
             place,
             depends_on: raw.depends_on.unwrap_or_default(),
@@ -98,8 +100,12 @@ impl Step {
             default_results: raw.default_results,
             timeout: time_or(raw.timeout, TIMEOUT),
             own_timeout: raw.timeout.map(|given| given.0).filter(|time| !time.is_zero()),
+            reads_context: false,
             kind,
-        })
+        };
+        let own = step.reads().into_iter().chain(step.undo_reads()).any(|reads| !reads.paths.is_empty());
+        step.reads_context = own || step.lists().iter().any(|steps| steps.read_context());
+        Some(step)
     }
 
     /// What its templates and its expression read, without the steps inside it.

@@ -55,6 +55,11 @@ impl Steps {
         Some(Self { list, dependencies, ancestors })
     }
 
+    /// Whether one of them looks at the context.
+    pub(crate) fn read_context(&self) -> bool {
+        self.list.iter().any(|step| step.reads_context)
+    }
+
     /// The steps of this list, each followed by those inside it.
     pub(crate) fn all(&self) -> Vec<&Step> {
         let with_inner = |step| [step].into_iter().chain(Step::lists(step).into_iter().flat_map(Self::all));

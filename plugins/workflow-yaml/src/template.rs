@@ -36,6 +36,13 @@ pub(crate) struct Reads {
     pub(crate) paths: Vec<Path>,
 }
 
+impl Reads {
+    /// Whether it may read anything of what the context has under `key`: who reads all of it does.
+    pub(crate) fn may_read(&self, key: &str) -> bool {
+        self.paths.iter().any(|path| path.first().is_none_or(|first| first == key))
+    }
+}
+
 enum Body {
     Literal(String),
     Compiled(gotmpl::Template),

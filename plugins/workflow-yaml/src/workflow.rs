@@ -13,6 +13,7 @@ use crate::{
     run::{self, RunError},
     step::Step,
     steps::{MAX_STEPS, Steps},
+    template::Reads,
     world::World,
 };
 
@@ -32,6 +33,9 @@ pub struct Workflow {
     pub(crate) timeout: Duration,
     pub(crate) steps: Steps,
     pub(crate) output: Option<Output>,
+    /// Whether anything in it looks at the context, and whether it does at `.workflow`.
+    pub(crate) reads_context: bool,
+    pub(crate) reads_about: bool,
 }
 
 /// What a tool needs to be listed.
@@ -79,6 +83,11 @@ impl Workflow {
         }
         let steps = compile_steps(&document.steps.unwrap_or_default(), &root.key("steps"), problems);
         let output = document.output.and_then(|output| Output::compile(&output, &root.key("output"), problems));
+        let steps = steps?;
+        let all = steps.all().into_iter().flat_map(|step| step.reads().into_iter().chain(step.undo_reads()));
+        let all: Vec<&Reads> = all.chain(output.iter().flat_map(Output::reads)).collect();
+        let reads_context = all.iter().any(|reads| !reads.paths.is_empty());
+        let reads_about = all.iter().any(|reads| reads.may_read("workflow"));
         let workflow = Self {
             name: document.name,
             description: document.description.unwrap_or_default(),
@@ -87,8 +96,10 @@ impl Workflow {
             config: with_defaults(document.config.unwrap_or_default(), document.config_schema.as_ref()),
             config_schema: document.config_schema,
             timeout: time_or(document.timeout, TIMEOUT),
-            steps: steps?,
+            steps,
             output,
+            reads_context,
+            reads_about,
         };
         check::check(&workflow, problems);
         Some(workflow)
@@ -120,7 +131,7 @@ impl Workflow {
     /// The error is why the workflow failed, and says which step did. Whatever is under way then is dropped.
     pub async fn run(&self, arguments: Map<String, Value>, world: &impl World) -> Result<Value, RunError> {
         let output = Value::Object(run::run(self, with_defaults(arguments, self.parameters.as_ref()), world).await?);
-        let text = output.to_string();
+        let text = serde_json::to_string(&output).expect("a value is JSON");
         Ok(json!({"content": [{"type": "text", "text": text}], "structuredContent": output, "isError": false}))
     }
 }

@@ -17,7 +17,7 @@ pub trait World {
     async fn call(
         &self,
         tool: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<Value, CallError>;
 

@@ -25,7 +25,8 @@ impl<W: Workflow> wit::Guest for Exported<W> {
         let workflow = workflow::<W>(&config)?;
         let arguments: Map<String, Value> =
             serde_json::from_str(&arguments).map_err(|error| wit::WorkflowError::Arguments(error.to_string()))?;
-        Ok(workflow.run(arguments).await?.0.to_string())
+        let result = workflow.run(arguments).await?.0;
+        serde_json::to_string(&result).map_err(|error| wit::WorkflowError::Other(error.to_string()))
     }
 }
 

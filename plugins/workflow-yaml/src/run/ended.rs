@@ -11,8 +11,7 @@ use crate::{
 /// What a list of steps came to; by default one without steps.
 #[derive(Default)]
 pub(crate) struct Ended {
-    /// Output of the last declared step that completed and that no step depends on; if no such step completed, of the last declared
-    /// that did.
+    /// That of the list.
     pub(crate) output: Map<String, Value>,
     /// The output of each step, by id.
     steps: Map<String, Value>,
@@ -24,19 +23,21 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn of(steps: &Steps, outcomes: Vec<Outcome>) -> Self {
-        let completed = || (0..outcomes.len()).rev().filter(|index| outcomes[*index].status == Status::Completed);
-        let is_last = |index: &usize| !steps.dependencies.iter().any(|set| set.contains(*index));
-        let last = completed().find(is_last).or_else(|| completed().next());
         let mut ended = Self {
-            output: last.map(|index| outcomes[index].output.clone()).unwrap_or_default(),
+            output: last(steps, &outcomes).map(|index| outcomes[index].output.clone()).unwrap_or_default(),
             skips_remaining: outcomes.iter().any(|outcome| outcome.skips_remaining),
             ..Self::default()
         };
         for (step, outcome) in steps.list.iter().zip(outcomes) {
+            ended.seen.push((step.id.clone(), outcome.seen().clone()));
             ended.steps.insert(step.id.clone(), outcome.output.into());
-            ended.seen.push((step.id.clone(), outcome.seen));
         }
         ended
+    }
+
+    /// What the list yields, where nothing else of its steps matters any more.
+    pub(crate) fn output_of(steps: &Steps, mut outcomes: Vec<Outcome>) -> Map<String, Value> {
+        last(steps, &outcomes).map(|index| outcomes.swap_remove(index).output).unwrap_or_default()
     }
 
     /// The end of the step around it, whose output has `more` beside `output` and `steps`.
@@ -44,6 +45,14 @@ impl Ended {
         let mut output = Map::from_iter(more);
         output.insert("output".to_owned(), self.output.into());
         output.insert("steps".to_owned(), self.steps.into());
-        Outcome { skips_remaining: self.skips_remaining, ..Outcome::completed(output) }
+        Outcome::completed(output).skipping(self.skips_remaining)
     }
+}
+
+/// The step whose output is that of the list: the last declared step that completed and that no step depends on; if no such step
+/// completed, the last declared that did.
+fn last(steps: &Steps, outcomes: &[Outcome]) -> Option<usize> {
+    let completed = || (0..outcomes.len()).rev().filter(|index| outcomes[*index].status == Status::Completed);
+    let is_last = |index: &usize| !steps.dependencies.iter().any(|set| set.contains(*index));
+    completed().find(is_last).or_else(|| completed().next())
 }

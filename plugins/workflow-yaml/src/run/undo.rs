@@ -22,7 +22,7 @@ pub(super) struct Undo {
 impl<W: World> Run<'_, W> {
     /// Notes that `step` has completed, in case the run fails later.
     pub(crate) fn can_undo(&self, step: &Step, call: &Rc<Call>, context: &TemplateValue, outcome: &Outcome) {
-        let context = self.facts.with_steps(context, [(step, outcome)].into_iter(), "failed", self.time.now());
+        let context = self.facts.with_steps(context, [(step, outcome)].into_iter(), "failed", || self.time.now());
         let undo = Undo { id: step.id.clone(), call: Rc::clone(call), context, timeout: step.timeout };
         self.undo.borrow_mut().push(undo);
     }
@@ -32,7 +32,7 @@ impl<W: World> Run<'_, W> {
         let (mut undone, mut left) = (Vec::new(), Vec::new());
         let steps = self.undo.take();
         for Undo { id, call, context, timeout } in steps.into_iter().rev() {
-            let attempt = async { call.once(self, call.arguments(self, &context)?, Some(timeout)).await };
+            let attempt = async { call.once(self, &call.arguments(self, &context)?, Some(timeout)).await };
             let late = || Err(Failure::lasting(format!("timed out after {}", duration::print(timeout))));
             match self.time.within(timeout, attempt).await.unwrap_or_else(late) {
                 Ok(_) => {

@@ -53,7 +53,7 @@ impl Call {
     pub(crate) async fn once<W: World>(
         &self,
         run: &Run<'_, W>,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<Value, Failure> {
         match run.world.call(&self.tool, arguments, timeout).await {

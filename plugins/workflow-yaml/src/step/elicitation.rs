@@ -86,7 +86,7 @@ fn without_answer(
             let mut output = step.defaults();
             output.insert("action".to_owned(), action.into());
             let skips_remaining = handler == NoAnswerAction::SkipRemaining;
-            Ok(Outcome { skips_remaining, ..Outcome::completed(output) })
+            Ok(Outcome::completed(output).skipping(skips_remaining))
         }
     }
 }

@@ -1,6 +1,9 @@
 //! How steps end.
 
-use std::fmt;
+use std::{
+    cell::{Cell, OnceCell},
+    fmt,
+};
 
 use serde_json::{Map, Value};
 
@@ -35,27 +38,39 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<String>,
     /// Nothing that has not started may start.
     pub(crate) skips_remaining: bool,
-    /// The step as templates see it.
-    pub(crate) seen: TemplateValue,
+    /// What the tool's result has as `content`, until it is seen.
+    content: Cell<Option<Value>>,
+    seen: OnceCell<TemplateValue>,
 }
 
 impl Outcome {
     pub(super) fn new(
         status: Status,
         output: Map<String, Value>,
-        content: Option<&Value>,
+        content: Option<Value>,
         error: Option<String>,
     ) -> Self {
-        let output_seen = map(output.iter().map(|(key, value)| (key.as_str(), from_json(value))));
-        let mut seen = vec![("status", context::text(&status.to_string())), ("output", output_seen)];
-        seen.extend(content.map(|content| ("content", from_json(content))));
-        seen.extend(error.as_ref().map(|error| ("error", context::text(error))));
-        let seen = map(seen);
-        Self { status, output, error, skips_remaining: false, seen }
+        Self { status, output, error, skips_remaining: false, content: Cell::new(content), seen: OnceCell::new() }
+    }
+
+    /// The step as templates see it.
+    pub(crate) fn seen(&self) -> &TemplateValue {
+        self.seen.get_or_init(|| {
+            let output = map(self.output.iter().map(|(key, value)| (key.as_str(), from_json(value))));
+            let content = self.content.take().map(|content| ("content", from_json(&content)));
+            let error = self.error.as_ref().map(|error| ("error", context::text(error)));
+            let always = [("status", context::text(&self.status.to_string())), ("output", output)];
+            map(always.into_iter().chain(content).chain(error))
+        })
     }
 
     pub(crate) fn completed(output: Map<String, Value>) -> Self {
         Self::new(Status::Completed, output, None, None)
+    }
+
+    /// The same, and whether what has not started is skipped.
+    pub(crate) fn skipping(self, skips_remaining: bool) -> Self {
+        Self { skips_remaining, ..self }
     }
 }
 

@@ -64,9 +64,10 @@ impl ToolStep {
         context: &TemplateValue,
     ) -> Result<Outcome, Failure> {
         let arguments = self.call.arguments(run, context)?;
-        let attempt = async || self.call.once(run, arguments.clone(), step.own_timeout).await;
-        let result = step.on_error.attempt(&step.id, run, attempt).await?;
-        let outcome = Outcome::new(Status::Completed, content::output(&result), result.get("content"), None);
+        let attempt = async || self.call.once(run, &arguments, step.own_timeout).await;
+        let mut result = step.on_error.attempt(&step.id, run, attempt).await?;
+        let output = content::output(&result);
+        let outcome = Outcome::new(Status::Completed, output, result.get_mut("content").map(Value::take), None);
         if let Some(undo) = &self.undo {
             run.can_undo(step, undo, context, &outcome);
         }

@@ -72,6 +72,7 @@ impl Reader {
             }
             Node::Range(branch) => {
                 self.commands(&branch.pipe, dot);
+                self.root_lost(&branch.pipe.decl);
                 if !branch.pipe.is_assign {
                     self.variables.extend(branch.pipe.decl.iter().map(|name| (name.to_string(), None)));
                 }
@@ -82,8 +83,10 @@ impl Reader {
                 if !self.templates.iter().any(|name| *name == call.name) {
                     self.problems.push(format!("template `{}` is not defined", call.name));
                 }
-                if let Some(pipe) = &call.pipe {
-                    self.pipe(pipe, dot);
+                match &call.pipe {
+                    Some(pipe) => _ = self.pipe(pipe, dot),
+                    // The engine hands it the dot, which Go does not.
+                    None => _ = self.read(dot.cloned()),
                 }
             }
             Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => {}
@@ -100,6 +103,7 @@ impl Reader {
     /// Reads a pipeline and keeps what it declares; gives the path of its value where it has one.
     fn pipe(&mut self, pipe: &PipeNode, dot: Option<&Path>) -> Option<Path> {
         let path = self.commands(pipe, dot);
+        self.root_lost(&pipe.decl);
         for name in &pipe.decl {
             if pipe.is_assign {
                 if !self.variables.iter().any(|(known, _)| known == name.as_str()) {
@@ -115,6 +119,13 @@ impl Reader {
             }
         }
         path
+    }
+
+    /// Whoever gives `$` another value may still read it as what it was, in a branch that does not.
+    fn root_lost(&mut self, declared: &[impl AsRef<str>]) {
+        if declared.iter().any(|name| name.as_ref() == "$") {
+            self.read(Some(Vec::new()));
+        }
     }
 
     fn commands(&mut self, pipe: &PipeNode, dot: Option<&Path>) -> Option<Path> {

@@ -209,3 +209,69 @@ fn a_call_gets_the_timeout_that_its_step_declares() {
     world.run(&document, json!({})).unwrap();
     assert_eq!(*world.timeouts.borrow(), [None, Some(ms(2000))]);
 }
+
+#[test]
+fn the_context_is_there_whichever_way_a_template_reads_it() {
+    let check = |template: &str| {
+        let world = FakeWorld::new().echo("a").echo("b");
+        let first = json!({"id": "first", "tool": "a", "arguments": {"n": 1}});
+        let second = json!({"id": "second", "tool": "b", "dependsOn": ["first"], "arguments": {"seen": template}});
+        let seen = world.run(&steps(json!([first, second])), json!({"p": "x"})).unwrap();
+        assert_eq!(seen["seen"], "x 1 running", "{template}");
+        assert!(world.draws.get() > 0, "{template}");
+    };
+    let all = "{{.params.p}} {{.steps.first.output.n}} {{.workflow.status}}";
+    check(all);
+    check("{{$.params.p}} {{$.steps.first.output.n}} {{$.workflow.status}}");
+    check(&format!("{{{{with .}}}}{all}{{{{end}}}}"));
+    check(&format!("{{{{$all := .}}}}{{{{with $all}}}}{all}{{{{end}}}}"));
+    check(&format!("{{{{define \"all\"}}}}{all}{{{{end}}}}{{{{template \"all\" .}}}}"));
+    check(&format!("{{{{define \"all\"}}}}{all}{{{{end}}}}{{{{template \"all\" $}}}}"));
+    check(&format!("{{{{define \"all\"}}}}{all}{{{{end}}}}{{{{template \"all\"}}}}"));
+    check(&format!("{{{{block \"all\" .}}}}{all}{{{{end}}}}"));
+    check(&format!("{{{{block \"all\"}}}}{all}{{{{end}}}}"));
+    let root = "{{$.params.p}} {{$.steps.first.output.n}} {{$.workflow.status}}";
+    check(&format!("{{{{if false}}}}{{{{$ = 1}}}}{{{{end}}}}{root}"));
+    check(&format!("{{{{range $ := .params.none}}}}x{{{{else}}}}{root}{{{{end}}}}"));
+    check(
+        "{{index . \"params\" \"p\"}} {{(index (index . \"steps\") \"first\").output.n}} {{(index . \"workflow\").status}}",
+    );
+    check(
+        "{{range $key, $value := .}}{{if eq $key \"params\"}}{{$value.p}} {{end}}{{if eq $key \"steps\"}}{{$value.first.output.n}} \
+         {{end}}{{if eq $key \"workflow\"}}{{$value.status}}{{end}}{{end}}",
+    );
+    let each = "{{$all.params.p}} {{$all.steps.first.output.n}} {{$all.workflow.status}}";
+    check(&format!("{{{{with $all := fromJson (json .)}}}}{each}{{{{end}}}}"));
+}
+
+#[test]
+fn what_is_inside_a_step_sees_the_context_though_the_step_itself_does_not_look() {
+    let seen = "{{.params.p}} {{.steps.first.output.n}} {{.workflow.status}}";
+    let first = json!({"id": "first", "tool": "a", "arguments": {"n": 1}});
+    let inner = json!({"id": "inner", "tool": "a", "arguments": {"seen": seen}});
+    let check = |outer: Value| {
+        let world = FakeWorld::new().echo("a");
+        world.run(&steps(json!([first, outer])), json!({"p": "x"})).unwrap();
+        let events = world.events.borrow();
+        assert!(
+            events.iter().any(|event| event.what == What::Called(json!({"seen": "x 1 running"}))),
+            "{outer}: {events:?}"
+        );
+    };
+    let after = |mut outer: Value| {
+        outer["id"] = "outer".into();
+        outer["dependsOn"] = json!(["first"]);
+        outer
+    };
+    check(after(json!({"type": "switch", "on": "yes", "cases": [{"equals": "yes", "steps": [inner]}]})));
+    check(after(json!({"type": "while", "while": "{{eq .round.index 0}}", "steps": [inner]})));
+    check(after(json!({"type": "forEach", "collection": "[1]", "step": inner})));
+}
+
+#[test]
+fn a_workflow_that_does_not_look_at_its_run_asks_for_no_chance() {
+    let world = FakeWorld::new().echo("a");
+    let one = json!({"id": "one", "tool": "a", "arguments": {"p": "{{.params.p}}"}});
+    assert_eq!(world.run(&steps(json!([one])), json!({"p": "x"})).unwrap(), json!({"p": "x"}));
+    assert_eq!(world.draws.get(), 0);
+}

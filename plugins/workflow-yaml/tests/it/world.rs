@@ -49,6 +49,8 @@ pub(crate) struct FakeWorld {
     pub(crate) logged: RefCell<Vec<(Level, String)>>,
     /// What `random` gives; the middle is no jitter.
     pub(crate) chance: Cell<f64>,
+    /// How often it was asked for.
+    pub(crate) draws: Cell<usize>,
 }
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -168,7 +170,7 @@ impl World for FakeWorld {
     async fn call(
         &self,
         tool: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<Value, CallError> {
         self.timeouts.borrow_mut().push(timeout);
@@ -180,7 +182,7 @@ impl World for FakeWorld {
             *count - 1
         };
         let Some(behaviour) = self.tools.get(tool) else { return Err(CallError::UnknownTool) };
-        let (time, result) = behaviour(number, &arguments);
+        let (time, result) = behaviour(number, arguments);
         let answered = Cell::new(false);
         let _call = OnDrop(|| {
             self.record(tool, if answered.get() { What::Answered } else { What::Cancelled });
@@ -211,6 +213,7 @@ impl World for FakeWorld {
     }
 
     fn random(&self) -> f64 {
+        self.draws.set(self.draws.get() + 1);
         self.chance.get()
     }
 

@@ -19,9 +19,9 @@ use crate::{
     ticker::TICK,
 };
 
-/// Instances that are ready at a time, of all workflows together: each takes up memory, of an interpreter about a MiB.
+/// Instances that are ready at a time, of all workflows together: each takes up memory, of an interpreter about half a MiB.
 const MAX_READY: usize = 8;
-/// Ticks within which one is made ready: an order more than an interpreter takes.
+/// Ticks within which one is made ready: an interpreter takes a small part of the first.
 const MAX_TICKS: u32 = 10;
 
 /// An instance, or only the store that it will have.
@@ -127,15 +127,13 @@ impl ComponentWorkflow {
             return;
         }
         let workflow = self.clone();
-        // By way of a task, for the answer to be on its way first; another thread does it, since it computes.
+        // A task, for the answer to be on its way first. It computes for less than a tick, so it needs no thread of its own.
         #[expect(clippy::disallowed_methods, reason = "it ends by itself, soon, and nobody waits for it")]
         tokio::spawn(async move {
-            tokio::task::spawn_blocking(move || {
-                drop(used);
-                if workflow.fill_place() {
-                    workflow.place.is_closed.store(false, Ordering::Release);
-                }
-            });
+            drop(used);
+            if workflow.fill_place() {
+                workflow.place.is_closed.store(false, Ordering::Release);
+            }
         });
     }
 
